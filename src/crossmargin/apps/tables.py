@@ -1,0 +1,207 @@
+"""How results look in a terminal."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from crossmargin.analytics.verification import Check
+from crossmargin.files.conformance import ConformanceCase
+from crossmargin.model.number import plain
+from crossmargin.model.profile import Profile, Rules, Slot
+from crossmargin.model.report import Crossing, Line, Report, ShockThreshold, Thresholds
+
+console = Console(highlight=False)
+_COLOUR = {"healthy": "green", "warning": "yellow", "liquidation": "bold red"}
+
+
+def shown(value: Decimal | None) -> str:
+    """A figure for people: grouped, cents from 1 up, else eight significant digits; ``unknown`` where it is."""
+    if value is None:
+        return "unknown"
+    if value == 0:
+        return "0"
+    if abs(value) >= 1:
+        text = f"{value:,.8f}" if abs(value) < 1000 else f"{value:,.2f}"
+        head, _, tail = text.partition(".")
+        tail = tail.rstrip("0")
+        return head if not tail else f"{head}.{tail.ljust(2, '0')}"
+    return plain(Decimal(f"{value:.8g}"))
+
+
+def percent(value: Decimal | None) -> str:
+    """A fraction as per cent."""
+    return "unknown" if value is None else f"{value * 100:.2f} %"
+
+
+def _figures(title: str, columns: list[str], rows: list[list[str]], *, left: int = 1) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < left else "right", header_style="dim", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def show_report(report: Report) -> None:
+    """The figures of an account: status, pools, positions, balances, notes."""
+    head = Text.assemble(
+        (report.status, _COLOUR[report.status]),
+        f"  {report.id} under {report.profile} (rules of {report.rules_since}), {report.as_of:%Y-%m-%d %H:%M} UTC",
+    )
+    console.print(head)
+    names = ["equity", "maintenance_margin", "headroom", "margin_ratio", "initial_margin", "free_collateral"]
+    rows = []
+    for pool in report.pools:
+        figures = [percent(getattr(pool, n)) if n == "margin_ratio" else shown(getattr(pool, n)) for n in names]
+        state = pool.status + (f" ({pool.level})" if pool.level else "")
+        rows.append([pool.name, pool.currency, *figures, state])
+    console.print(_figures("Pools", ["pool", "in", *names, "status"], rows, left=2))
+    if report.positions:
+        columns = [
+            "position",
+            "quantity",
+            "mark_price",
+            "notional",
+            "unrealized_pnl",
+            "initial_margin",
+            "maintenance_margin",
+            "bracket",
+        ]
+        body = []
+        for p in report.positions:
+            side = "" if p.position_side == "net" else f" {p.position_side}"
+            isolated = " isolated" if p.pool.endswith(" isolated") else ""
+            body.append(
+                [
+                    p.symbol + side + isolated,
+                    shown(p.quantity),
+                    shown(p.mark_price),
+                    shown(p.notional),
+                    shown(p.unrealized_pnl),
+                    shown(p.initial_margin),
+                    shown(p.maintenance_margin),
+                    str(p.bracket) if p.bracket else "-",
+                ]
+            )
+        console.print(_figures("Positions (in the settle asset)", columns, body))
+    balances = [b for b in report.balances if not b.pool.endswith(" isolated")]
+    if balances:
+        columns = ["asset", "wallet_balance", "unrealized_pnl", "equity", "collateral_value"]
+        body = [[b.asset, *(shown(getattr(b, c)) for c in columns[1:])] for b in balances]
+        console.print(_figures("Balances", columns, body))
+    for note in report.notes:
+        console.print(f"note: {note}", style="dim")
+
+
+def _side(side: Crossing, *, price: bool = True) -> list[str]:
+    if side.kind == "price":
+        move = f"{side.distance * 100:+.2f} %" if side.distance is not None else ""
+        return [shown(side.price), move] if price else [move]
+    words = side.kind if side.reason is None else f"{side.kind}: {side.reason}"
+    return [words, ""] if price else [words]
+
+
+def show_thresholds(found: Thresholds, shocks: list[ShockThreshold]) -> None:
+    """Thresholds in words: a price with its distance, never, already, or unknown with the reason."""
+    several = len({row.pool for row in found.thresholds}) > 1
+    rows = [
+        [row.symbol + (f" ({row.pool})" if several else ""), shown(row.price_now), *_side(row.below), *_side(row.above)]
+        for row in found.thresholds
+    ]
+    moved = "the coin moves everywhere" if found.convention == "coin" else "only the contract's mark moves"
+    console.print(_figures(f"Liquidated at ({moved})", ["price of", "now", "below", "", "above", ""], rows))
+    body = [[row.direction, *_side(row.below, price=False), *_side(row.above, price=False)] for row in shocks]
+    console.print(_figures("Together", ["direction", "down", "up"], body))
+    for row in found.thresholds:
+        for side in (row.below, row.above):
+            if side.binding:
+                console.print(f"{row.symbol} at {shown(side.price)}: {side.binding}", style="dim")
+
+
+def show_lines(lines: tuple[Line, ...], rules: Rules) -> None:
+    """Each pool's headroom as a tree, and the sources it cites."""
+    cited: dict[str, None] = {}
+
+    def grow(tree: Tree, line: Line) -> None:
+        words = f"  = {line.formula}" if line.formula else ""
+        cite = f"  \\[{', '.join(line.source)}]" if line.source else ""
+        cited.update(dict.fromkeys(line.source))
+        branch = tree.add(f"{line.name} [bold]{shown(line.value)}[/bold] {line.unit}[dim]{words}{cite}[/dim]")
+        for part in line.parts:
+            grow(branch, part)
+
+    for line in lines:
+        root = Tree(f"{line.name} [bold]{shown(line.value)}[/bold] {line.unit}[dim]  = {line.formula}[/dim]")
+        cited.update(dict.fromkeys(line.source))
+        for part in line.parts:
+            grow(root, part)
+        console.print(root)
+    for name in cited:
+        if name in rules.sources:
+            source = rules.sources[name]
+            console.print(f"[dim]{name}: {source.title} ({source.status}, {source.retrieved}) {source.url}[/dim]")
+
+
+def show_profiles(profiles: list[Profile]) -> None:
+    """One row a profile."""
+    rows = [
+        [
+            p.id,
+            p.venue,
+            p.account_mode,
+            ", ".join(str(r.since) for r in p.revisions),
+            str(len(p.revisions[-1].brackets)),
+        ]
+        for p in profiles
+    ]
+    console.print(_figures("Profiles", ["id", "venue", "account mode", "rules from", "instruments"], rows, left=4))
+
+
+def show_profile(profile: Profile, rules: Rules, symbol: str | None) -> None:
+    """The slots of one revision with their sources, and a table on request."""
+    console.print(f"[bold]{profile.id}[/bold]: {profile.venue}, {profile.account_mode}, rules from {rules.since}")
+    rows = []
+    for name, slot in rules.slots:
+        if isinstance(slot, Slot):
+            data = slot.model_dump(mode="json", exclude_none=True, exclude={"source", "note"})
+            rows.append([name, ", ".join(f"{k} = {v}" for k, v in data.items()), ", ".join(slot.source)])
+    console.print(_figures("Slots", ["slot", "rule", "source"], rows, left=3))
+    if symbol:
+        body = [
+            [str(i), shown(b.notional_floor), str(b.maintenance_rate or "-"), str(b.max_leverage or "-")]
+            for i, b in enumerate(rules.brackets[symbol], start=1)
+        ]
+        console.print(_figures(symbol, ["bracket", "above", "maintenance_rate", "max_leverage"], body))
+    elif rules.brackets:
+        console.print(f"tables for: {', '.join(rules.brackets)}", style="dim")
+    for name, source in rules.sources.items():
+        console.print(f"[dim]{name}: {source.title} ({source.status}, {source.retrieved}) {source.url}[/dim]")
+
+
+def show_verification(rows: list[tuple[str, ConformanceCase, tuple[Check, ...]]], failed: list[str]) -> None:
+    """Counts by file, then what does not agree and what is known not to."""
+    counts: dict[str, list[int]] = {}
+    for name, case, checks in rows:
+        count = counts.setdefault(name, [0, 0, 0, 0])
+        agreed = sum(check.agrees for check in checks)
+        count[0] += 1
+        count[1] += len(checks)
+        count[2] += agreed
+        count[3] += 0 if case.reproduced else len(checks) - agreed
+    body: list[list[Any]] = [[name, *map(str, count)] for name, count in counts.items()]
+    body.append(["total", *(str(sum(count[i] for count in counts.values())) for i in range(4))])
+    console.print(_figures("Published figures", ["file", "cases", "figures", "reproduced", "known not to"], body))
+    for _, case, checks in rows:
+        if case.id in failed or not case.reproduced:
+            style = "red" if case.id in failed else "yellow"
+            console.print(f"{case.id}: {case.reason or 'DISAGREES'}", style=style)
+            for check in checks:
+                if not check.agrees or case.id in failed:
+                    found = shown(check.found) if isinstance(check.found, Decimal) else str(check.found)
+                    console.print(f"    {check.figure}: published {check.expected}, ours {found}", style="dim")

@@ -1,0 +1,1 @@
+"""Floor 3, the books of record: commands in, events out."""

@@ -1,0 +1,1 @@
+"""Floor 2, the arithmetic: each formula once."""

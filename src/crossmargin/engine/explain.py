@@ -1,0 +1,130 @@
+"""The lines of a judgement: each figure as a tree down to inputs, with its formula, rule and sources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crossmargin.model.profile import Rules, Slot
+from crossmargin.model.report import Line
+
+if TYPE_CHECKING:
+    from crossmargin.engine.prepare import Exposure, Leg, Pool
+    from crossmargin.engine.reference import AssetState, PoolState
+
+Num = Any
+
+
+def _cite(slot: Slot | None) -> tuple[str, tuple[str, ...]]:
+    if slot is None:
+        return "", ()
+    return str(getattr(slot, "kind", type(slot).__name__)), slot.source
+
+
+def pool_lines(state: PoolState, rules: Rules) -> Line:
+    """Headroom of one pool as a tree: equity and maintenance margin, by asset and position."""
+    pool, currency = state.pool, state.pool.currency
+    slots = pool.slots
+    equity = Line(
+        "equity",
+        state.equity,
+        currency,
+        "sum of what each asset counts for",
+        *_cite(slots.equity),
+        tuple(_asset_line(own, pool) for own in state.assets),
+    )
+    maintenance = Line(
+        "maintenance_margin",
+        state.maintenance,
+        currency,
+        "sum over positions, at the rate of the settle asset",
+        *_cite(slots.maintenance_margin),
+        tuple(
+            _exposure_line(exposure, kept, own, pool, rules)
+            for own in state.assets
+            for exposure, _, kept in own.exposures
+        ),
+    )
+    parts = [equity, maintenance]
+    if state.initial is not None:
+        parts.append(
+            Line(
+                "initial_margin",
+                state.initial,
+                currency,
+                "value / leverage, orders and fees where the venue reserves them",
+                *_cite(slots.initial_margin),
+            )
+        )
+    multiple = pool.liquidation_multiple
+    words = "equity - maintenance_margin" if multiple == 1 else f"equity - {multiple} x maintenance_margin"
+    return Line(f"headroom of {pool.name}", state.headroom, currency, words, *_cite(slots.levels), tuple(parts))
+
+
+def _asset_line(own: AssetState, pool: Pool) -> Line:
+    asset, slots = own.asset, pool.slots
+    unit = asset.name
+    parts = [Line("wallet_balance", asset.balance.wallet_balance, unit)]
+    if asset.balance.accrued_interest:
+        parts.append(Line("accrued_interest", -asset.balance.accrued_interest, unit, "owed"))
+    if asset.balance.bonus_credit:
+        parts.append(Line("bonus_credit", asset.balance.bonus_credit, unit, "lent by the venue as margin"))
+    if own.exposures:
+        legs = tuple(
+            _pnl_line(exposure, leg, exposure.pnl(leg.size, leg.entry, exposure.mark), unit)
+            for exposure, _, _ in own.exposures
+            for leg in exposure.legs
+        )
+        parts.append(Line("unrealized_pnl", own.pnl, unit, "sum over positions", *_cite(slots.valuation), legs))
+    if slots.collateral.kind == "bid_ask" and not pool.isolated:
+        parts += [Line("bid_rate", asset.bid, pool.currency), Line("ask_rate", asset.ask, pool.currency)]
+        words = "min(equity x bid_rate, equity x ask_rate)"
+    elif asset.price != 1:
+        parts.append(Line("index_price", asset.price, pool.currency))
+        words = (
+            "(balance after collateral ratio + PnL) x index_price"
+            if not pool.weighted
+            else "equity after ratio x index_price"
+        )
+    else:
+        words = "balance + PnL"
+    if not asset.counts:
+        words = "not used as collateral: counts only when owed; " + words
+    return Line(asset.name, own.equity, pool.currency, words, *_cite(slots.collateral), tuple(parts))
+
+
+def _pnl_line(exposure: Exposure, leg: Leg, gain: Num, unit: str) -> Line:
+    words = "size x (1/entry - 1/mark)" if exposure.inverse else "size x (mark - entry)"
+    return Line(
+        f"PnL {exposure.symbol.name}",
+        gain,
+        unit,
+        words,
+        "",
+        (),
+        (
+            Line("size", leg.size, exposure.symbol.quote if exposure.inverse else exposure.symbol.base),
+            Line("entry_price", leg.entry, exposure.symbol.quote),
+            Line("mark_price", exposure.mark, exposure.symbol.quote),
+        ),
+    )
+
+
+def _exposure_line(exposure: Exposure, kept: Num, own: AssetState, pool: Pool, rules: Rules) -> Line:
+    slot, unit = pool.slots.maintenance_margin, own.asset.name
+    parts = []
+    steps = exposure.steps
+    for size in exposure.sizes:
+        value = exposure.notional(size, exposure.mark)
+        parts.append(Line("notional", value, unit, "size / mark" if exposure.inverse else "size x mark"))
+        if steps is not None and slot.key == "notional":
+            row = steps.find(value)
+            parts.append(Line(f"maintenance_rate of bracket {row + 1}", steps.rates[row], ""))
+            if steps.offsets[row]:
+                parts.append(Line("maintenance_deduction", steps.offsets[row], unit))
+    if exposure.fixed:
+        words = "reserved to close, fixed at opening" if exposure.sizes else "held at entry value, close fee included"
+        parts.append(Line("close_fee" if exposure.sizes else "fixed", exposure.fixed, unit, words))
+    rule, source = _cite(slot)
+    if exposure.symbol.name in rules.overridden:
+        source = (*source, "table given by the account file")
+    return Line(exposure.symbol.name, kept, unit, "notional x rate - deduction + fees", rule, source, tuple(parts))

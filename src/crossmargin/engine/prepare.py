@@ -1,0 +1,597 @@
+"""From nouns to numbers: every look-up, default and missing price is settled here, once.
+
+The result is pools of assets and exposures in one number type: exact decimals, or floats for back-tests. What follows
+(:mod:`crossmargin.engine.reference`, thresholds) only computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
+from typing import Any
+
+from crossmargin.engine import formulas, kinds
+from crossmargin.errors import AccountError, Fault, MarketDataError
+from crossmargin.model.account import Account, Balance, OpenOrder, Position
+from crossmargin.model.instrument import Symbol, parse_symbol
+from crossmargin.model.market import Market
+from crossmargin.model.number import CONTEXT
+from crossmargin.model.profile import AssetRule, Level, Rules, Slots
+
+Num = Any
+
+
+@dataclass(slots=True)
+class Leg:
+    """One position inside an exposure; ``size`` is signed, in coins (linear) or quote units (inverse)."""
+
+    position: Position
+    size: Num
+    entry: Num
+    leverage: Num | None
+    close_fee: Num
+    bankruptcy_price: Num | None
+
+
+@dataclass(slots=True)
+class Order:
+    """One resting order that holds margin."""
+
+    size: Num
+    price: Num
+    leverage: Num | None
+    fees: Num
+
+
+@dataclass(slots=True)
+class Exposure:
+    """Everything in one symbol of one pool: legs, orders and the maintenance rule, a function of the mark alone."""
+
+    symbol: Symbol
+    mark: Num
+    inverse: bool
+    pnl: Callable[[Num, Num, Num], Num]
+    notional: Callable[[Num, Num], Num]
+    legs: list[Leg] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    steps: kinds.Steps | None = None
+    initial_rates: tuple[Num | None, ...] = ()
+    requirement: kinds.Requirement | None = None
+    sizes: tuple[Num, ...] = ()
+    fixed: Num = 0
+    mark_fee: Num = 0
+
+    def unrealized_pnl(self, price: Num) -> Num:
+        """PnL of all legs at a price, in the settle asset."""
+        legs = self.legs
+        total = self.pnl(legs[0].size, legs[0].entry, price)
+        for leg in legs[1:]:
+            total = total + self.pnl(leg.size, leg.entry, price)
+        return total
+
+    def maintenance(self, price: Num) -> Num:
+        """Maintenance margin of all legs at a price, close fees included, in the settle asset."""
+        total = self.fixed
+        for size in self.sizes:
+            total = total + self.requirement(self.notional(size, price))  # type: ignore[misc]
+        if self.mark_fee:
+            for leg in self.legs:
+                total = total + formulas.share_of(self.notional(leg.size, price), self.mark_fee)
+        return total
+
+
+@dataclass(slots=True)
+class Asset:
+    """One asset of a pool with its prices in the pool's currency; ``cash`` is the wallet plus what counts with it."""
+
+    name: str
+    balance: Balance
+    cash: Num
+    price: Num
+    bid: Num
+    ask: Num
+    counts: bool
+    value: kinds.Valuation
+    exposures: list[Exposure] = field(default_factory=list)
+
+    def worth(self, amount: Num, price: Num, bid: Num, ask: Num) -> Num:
+        """What an amount of this asset counts for; a switched-off asset counts only when owed."""
+        return self.value(amount if self.counts else min(amount, amount * 0), price, bid, ask)
+
+
+@dataclass(slots=True)
+class Pool:
+    """Holdings and positions that stand or fall together; each exposure hangs on the asset it settles in."""
+
+    name: str
+    currency: str
+    slots: Slots
+    isolated: bool
+    assets: list[Asset]
+    weighted: bool
+    counted: str
+    at_ask: bool
+    concave: bool
+    liability_rate: Num
+    ladder: tuple[tuple[Level, Num], ...]
+    strict: bool
+
+    @property
+    def liquidation_multiple(self) -> Num:
+        """The multiple of the maintenance requirement at which the pool is liquidated."""
+        return self.ladder[-1][1]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One account ready to be judged in one number type."""
+
+    account: Account
+    market: Market
+    rules: Rules
+    number: type
+    pools: list[Pool]
+
+
+def _to_float(value: Decimal) -> float:
+    return float(value)
+
+
+def _same(value: Decimal) -> Decimal:
+    return value
+
+
+def prepare(account: Account, market: Market, rules: Rules, *, number: type = Decimal) -> Prepared:
+    """Resolve an account against its rules and market.
+
+    ``number`` is :class:`~decimal.Decimal` (exact) or :class:`float`. Raises :class:`AccountError` with every fault
+    of the account under these rules, :class:`MarketDataError` with every missing price.
+    """
+    with localcontext(CONTEXT):
+        return _Preparation(account, market, rules, number).run()
+
+
+class _Preparation:
+    """The work of :func:`prepare`, with the faults and the missing prices found so far."""
+
+    def __init__(self, account: Account, market: Market, rules: Rules, number: type) -> None:
+        self.account = account
+        self.market = market
+        self.rules = rules
+        self.number = number
+        self.convert: kinds.Convert = _same if number is Decimal else _to_float
+        self.zero = self.convert(Decimal(0))
+        self.faults: list[Fault] = []
+        self.missing: dict[str, Fault] = {}
+        self._steps: dict[tuple[str, bool], kinds.Steps] = {}
+
+    def run(self) -> Prepared:
+        shared = [(i, p) for i, p in enumerate(self.account.positions) if p.margin_mode == "cross"]
+        pockets = [(i, p) for i, p in enumerate(self.account.positions) if p.margin_mode == "isolated"]
+        pools = self._shared_pools(shared) + [self._pocket(i, p) for i, p in pockets]
+        if self.faults:
+            raise AccountError(f"account {self.account.id} under {self.rules.profile}", self.faults)
+        if self.missing:
+            raise MarketDataError(f"account {self.account.id}", self.missing.values())
+        return Prepared(self.account, self.market, self.rules, self.number, pools)
+
+    # pools -----------------------------------------------------------------------------------------------------------
+
+    def _shared_pools(self, positions: list[tuple[int, Position]]) -> list[Pool]:
+        slots = self.rules.slots
+        groups: dict[str, list[tuple[int, Position]]] = {}
+        for index, position in positions:
+            groups.setdefault(position.symbol, []).append((index, position))
+        orders = self._orders()
+        settles = dict.fromkeys(parse_symbol(symbol).settle for symbol in [*groups, *orders])
+        names = list(dict.fromkeys([*self.account.balances, *settles]))
+        unified = slots.pooling.kind == "unified"
+        assets = [self._asset(name, slots, par=not unified) for name in names]
+        by_name = {asset.name: asset for asset in assets}
+        for symbol in dict.fromkeys([*groups, *orders]):
+            exposure = self._exposure(symbol, groups.get(symbol, []), orders.get(symbol, []), slots, isolated=False)
+            by_name[parse_symbol(symbol).settle].exposures.append(exposure)
+        if unified:
+            return [self._pool("account", self.rules.reference_currency, slots, assets, isolated=False)]
+        return [self._pool(asset.name, asset.name, slots, [asset], isolated=False) for asset in assets]
+
+    def _pocket(self, index: int, position: Position) -> Pool:
+        if not self.rules.slots.pooling.isolated:
+            self._fault(f"positions[{index}].margin_mode", "isolated", f"{self.rules.profile} has cross margin only")
+        slots = self.rules.slots_for(isolated=True)
+        symbol = parse_symbol(position.symbol)
+        margin = position.isolated_margin or Decimal(0)
+        asset = Asset(
+            name=symbol.settle,
+            balance=Balance(wallet_balance=margin),
+            cash=self.convert(margin),
+            price=self.convert(Decimal(1)),
+            bid=self.convert(Decimal(1)),
+            ask=self.convert(Decimal(1)),
+            counts=True,
+            value=kinds.settle_asset(None, slots.collateral, self.convert),
+        )
+        asset.exposures.append(self._exposure(position.symbol, [(index, position)], [], slots, isolated=True))
+        side = "" if position.position_side == "net" else f" {position.position_side}"
+        return self._pool(f"{position.symbol}{side} isolated", symbol.settle, slots, [asset], isolated=True)
+
+    def _pool(self, name: str, currency: str, slots: Slots, assets: list[Asset], *, isolated: bool) -> Pool:
+        if slots.maintenance_margin.kind == "highest_rate":
+            self._share_highest_rate([exposure for asset in assets for exposure in asset.exposures])
+        return Pool(
+            name=name,
+            currency=currency,
+            slots=slots,
+            isolated=isolated,
+            assets=assets,
+            weighted=slots.equity.weighted,
+            counted=slots.equity.unrealized_pnl,
+            at_ask=slots.collateral.kind == "bid_ask" and not isolated,
+            concave=kinds.is_concave(slots) and all(_whole(e) for asset in assets for e in asset.exposures),
+            liability_rate=self.convert(slots.collateral.liability_maintenance_rate),
+            ladder=tuple((level, self.convert(level.multiple)) for level in slots.levels.ladder),
+            strict=slots.levels.trigger == "below",
+        )
+
+    # assets ----------------------------------------------------------------------------------------------------------
+
+    def _asset(self, name: str, slots: Slots, *, par: bool) -> Asset:
+        balance = self.account.balances.get(name, Balance())
+        rule = self.rules.assets.get(name)
+        cash = balance.wallet_balance - balance.accrued_interest
+        if slots.equity.bonus_credit:
+            cash += balance.bonus_credit
+        one = self.convert(Decimal(1))
+        price = bid = ask = one
+        counts = balance.use_as_collateral
+        if not par:
+            price, bid, ask = self._rates(name, rule, slots)
+            if slots.collateral.kind != "bid_ask" and (rule is None or rule.tiers is None):
+                if slots.collateral.unlisted == "nothing":
+                    counts = False
+                elif (
+                    slots.collateral.unlisted == "refuse"
+                    and name != self.rules.reference_currency
+                    and (cash > 0 or slots.equity.weighted)
+                ):
+                    self._fault(
+                        f"balances.{name}",
+                        str(cash),
+                        f"{self.rules.profile} has no collateral ratio for it; add [[assets]] asset = '{name}' "
+                        "with collateral_ratio, or set use_as_collateral = false",
+                        unless=not counts,
+                    )
+        valuation = kinds.settle_asset if par else kinds.COLLATERAL[slots.collateral.kind]
+        return Asset(
+            name=name,
+            balance=balance,
+            cash=self.convert(cash),
+            price=price,
+            bid=bid,
+            ask=ask,
+            counts=counts,
+            value=valuation(rule, slots.collateral, self.convert),
+        )
+
+    def _rates(self, name: str, rule: AssetRule | None, slots: Slots) -> tuple[Num, Num, Num]:
+        """Index, bid and ask of an asset in the reference currency, which is 1 by definition and nothing else is."""
+        one = Decimal(1)
+        index = one if name == self.rules.reference_currency else self.market.index_price.get(name)
+        if slots.collateral.kind != "bid_ask":
+            if index is None:
+                self._missing(f"market.index_price.{name}", f"the value of {name} in {self.rules.reference_currency}")
+                index = one
+            price = self.convert(index)
+            return price, price, price
+        bid, ask = self.market.bid_rate.get(name), self.market.ask_rate.get(name)
+        if bid is None and index is not None and rule is not None and rule.bid_buffer is not None:
+            bid = index * (1 - rule.bid_buffer)
+        if ask is None and index is not None and rule is not None and rule.ask_buffer is not None:
+            ask = index * (1 + rule.ask_buffer)
+        if bid is None or ask is None:
+            self._missing(
+                f"market.bid_rate.{name}, market.ask_rate.{name}",
+                f"the bid and ask rate of {name} (or its index_price where the profile has its buffers)",
+            )
+            bid = ask = one
+        if bid > ask:
+            self._fault(f"market.bid_rate.{name}", str(bid), f"is above the ask rate {ask}")
+        return self.convert(index if index is not None else ask), self.convert(bid), self.convert(ask)
+
+    # exposures -------------------------------------------------------------------------------------------------------
+
+    def _orders(self) -> dict[str, list[tuple[int, OpenOrder]]]:
+        found: dict[str, list[tuple[int, OpenOrder]]] = {}
+        if self.rules.slots.initial_margin.orders is None:
+            return found
+        for index, order in enumerate(self.account.open_orders):
+            if parse_symbol(order.symbol).kind == "spot":
+                self._fault(
+                    f"open_orders[{index}].symbol",
+                    order.symbol,
+                    f"{self.rules.profile} has no rule for spot orders; give what they hold as the balance's `locked`",
+                )
+            elif not order.reduce_only:
+                found.setdefault(order.symbol, []).append((index, order))
+        return found
+
+    def _exposure(
+        self,
+        name: str,
+        positions: list[tuple[int, Position]],
+        orders: list[tuple[int, OpenOrder]],
+        slots: Slots,
+        *,
+        isolated: bool,
+    ) -> Exposure:
+        symbol = parse_symbol(name)
+        inverse = symbol.kind == "inverse"
+        mark = self.market.mark_price.get(name)
+        where = f"positions[{positions[0][0]}]" if positions else f"open_orders[{orders[0][0]}]"
+        if mark is None:
+            self._missing(f"market.mark_price.{name}", f"the mark price of {where}")
+        contract_size = self.rules.contract_size(name)
+        if contract_size is None:
+            self._fault(
+                f"{where}.symbol",
+                name,
+                f"{self.rules.profile} does not know its contract size; add [[instruments]] with contract_size",
+            )
+        if mark is None or contract_size is None:
+            mark = contract_size = Decimal(1)
+        exposure = Exposure(
+            symbol=symbol,
+            mark=self.convert(mark),
+            inverse=inverse,
+            pnl=formulas.inverse_pnl if inverse else formulas.linear_pnl,
+            notional=formulas.inverse_notional if inverse else formulas.linear_notional,
+            fixed=self.zero,
+        )
+        fee = self._taker_fee(name, slots, where)
+        for index, position in positions:
+            exposure.legs.append(
+                self._leg(index, position, position.quantity * contract_size, fee, exposure, slots, isolated=isolated)
+            )
+        leverage = next((p.leverage for _, p in positions if p.leverage is not None), None)
+        for _, order in orders:
+            exposure.orders.append(self._order(order, contract_size, leverage, fee, exposure, slots))
+        if exposure.legs:
+            self._set_maintenance(exposure, slots, where, fee)
+        return exposure
+
+    def _taker_fee(self, symbol: str, slots: Slots, where: str) -> Decimal:
+        fee = self.rules.taker_fees.get(symbol, slots.fees.taker if slots.fees else None)
+        orders = slots.initial_margin.orders
+        needed = (
+            slots.initial_margin.close_fee != "none"
+            or slots.maintenance_margin.close_fee != "none"
+            or (orders is not None and (orders.open_fee or orders.close_fee))
+        )
+        if fee is None and needed:
+            self._fault(f"{where}.symbol", symbol, "no taker fee is known; add [[instruments]] with taker_fee")
+        return fee if fee is not None else Decimal(0)
+
+    def _leg(
+        self,
+        index: int,
+        position: Position,
+        size: Decimal,
+        fee: Decimal,
+        exposure: Exposure,
+        slots: Slots,
+        *,
+        isolated: bool,
+    ) -> Leg:
+        close_fee, bankruptcy = Decimal(0), None
+        kind = slots.maintenance_margin.close_fee
+        entry_value = exposure.notional(size, position.entry_price)
+        long = size > 0
+        loss_sign = 1 if long == exposure.inverse else -1
+        value = None
+        if isolated:
+            value = formulas.isolated_bankruptcy_value(entry_value, loss_sign, position.isolated_margin, fee)
+        elif position.leverage is not None:
+            value = formulas.cross_bankruptcy_value(entry_value, loss_sign, position.leverage)
+        elif "bankruptcy" in (kind, slots.initial_margin.close_fee):
+            self._fault(
+                f"positions[{index}].leverage",
+                "",
+                f"is missing; {self.rules.profile} holds the fee to close at the bankruptcy price that leverage sets",
+            )
+        if value:
+            bankruptcy = abs(size) / value if exposure.inverse else value / abs(size)
+        if kind == "bankruptcy" and value is not None:
+            close_fee = formulas.share_of(value, fee)
+        elif kind == "entry":
+            close_fee = formulas.share_of(entry_value, fee)
+        return Leg(
+            position=position,
+            size=self.convert(size),
+            entry=self.convert(position.entry_price),
+            leverage=None if position.leverage is None else self.convert(position.leverage),
+            close_fee=self.convert(close_fee),
+            bankruptcy_price=None if bankruptcy is None else self.convert(bankruptcy),
+        )
+
+    def _order(
+        self,
+        order: OpenOrder,
+        contract_size: Decimal,
+        leverage: Decimal | None,
+        fee: Decimal,
+        exposure: Exposure,
+        slots: Slots,
+    ) -> Order:
+        size = order.quantity * contract_size
+        value = exposure.notional(size, order.price)
+        rule = slots.initial_margin.orders
+        fees = Decimal(0)
+        stated = order.leverage if order.leverage is not None else leverage
+        if rule is not None and rule.open_fee:
+            fees += formulas.share_of(value, fee)
+        if rule is not None and rule.close_fee and stated is not None:
+            loss_sign = 1 if (size > 0) == exposure.inverse else -1
+            fees += formulas.share_of(formulas.cross_bankruptcy_value(value, loss_sign, stated), fee)
+        return Order(
+            size=self.convert(size),
+            price=self.convert(order.price),
+            leverage=None if stated is None else self.convert(stated),
+            fees=self.convert(fees),
+        )
+
+    # maintenance -----------------------------------------------------------------------------------------------------
+
+    def _set_maintenance(self, exposure: Exposure, slots: Slots, where: str, fee: Decimal) -> None:
+        """Bind the maintenance rule: what of it is fixed, and which sizes are charged at the mark."""
+        slot = slots.maintenance_margin
+        exposure.fixed = sum((leg.close_fee for leg in exposure.legs), self.zero)
+        if slot.close_fee == "mark":
+            exposure.mark_fee = self.convert(fee)
+        sizes = _charged_sizes(slot.scope, [leg.size for leg in exposure.legs])
+        if slot.kind == "fraction_of_initial":
+            self._share_of_initial(exposure, slots, where)
+            return
+        steps = self._table(exposure, slots, where)
+        if steps is None:
+            return
+        exposure.steps = steps
+        if slot.kind == "highest_rate":
+            exposure.sizes = sizes
+        elif slot.key == "notional" and slot.kind in kinds.BY_NOTIONAL:
+            exposure.requirement = kinds.BY_NOTIONAL[slot.kind](steps)
+            exposure.sizes = sizes
+        else:
+            self._by_count(exposure, slots, sizes)
+        if slots.valuation.maintenance == "entry" and exposure.requirement is not None:
+            at_entry = _values_at_entry(slot.scope, exposure)
+            exposure.fixed = exposure.fixed + sum((exposure.requirement(v) for v in at_entry), self.zero)
+            exposure.sizes = ()
+
+    def _table(self, exposure: Exposure, slots: Slots, where: str) -> kinds.Steps | None:
+        name = exposure.symbol.name
+        table = self.rules.brackets.get(name)
+        if table is None:
+            self._fault(
+                f"{where}.symbol",
+                name,
+                f"{self.rules.profile} has no maintenance table for it; add [[instruments]] with brackets",
+            )
+            return None
+        slot = slots.maintenance_margin
+        if any(kinds.maintenance_rate(bracket, slot) is None for bracket in table):
+            self._fault(f"instruments {name}.brackets", "", "a bracket has no maintenance_rate")
+            return None
+        if table[0].notional_floor > 0 and table[0].maintenance_deduction is None and slot.kind == "marginal_brackets":
+            self._fault(
+                f"instruments {name}.brackets[0]",
+                str(table[0].notional_floor),
+                "a table that starts above 0 needs its maintenance_deduction",
+            )
+            return None
+        exposure.initial_rates = tuple(
+            None if bracket.initial_rate is None else self.convert(bracket.initial_rate) for bracket in table
+        )
+        steps = kinds.maintenance_steps(name, table, slot, self.convert)
+        for row in range(1, len(table)):
+            if slot.kind != "marginal_brackets" or table[row].maintenance_deduction is None:
+                continue
+            exact = kinds.maintenance_steps(name, table, slot, _same)
+            due = formulas.bracket_deduction(
+                table[row].notional_floor, exact.rates[row], exact.rates[row - 1], exact.offsets[row - 1]
+            )
+            if abs(due - exact.offsets[row]) > Decimal("0.01"):
+                self._fault(
+                    f"instruments {name}.brackets[{row}].maintenance_deduction",
+                    str(exact.offsets[row]),
+                    f"makes the requirement jump at {table[row].notional_floor}; continuity asks for {due}",
+                )
+        return steps
+
+    def _by_count(self, exposure: Exposure, slots: Slots, sizes: tuple[Num, ...]) -> None:
+        """A rule that looks at contracts or coins has one rate whatever the price."""
+        slot, steps = slots.maintenance_margin, exposure.steps
+        table = self.rules.brackets[exposure.symbol.name]
+        slope = self.convert(table[0].size_slope or Decimal(0))
+        contract_size = self.convert(self.rules.contract_size(exposure.symbol.name) or Decimal(1))
+        if slot.scope != "per_leg" or len(exposure.legs) == 1:
+            (size,) = sizes or (self.zero,)
+            count = size / contract_size if slot.key == "contracts" else size
+            rate = kinds.BY_COUNT[slot.kind](count, steps, slope) if count else self.zero  # type: ignore[arg-type]
+            exposure.requirement = kinds.flat_rate(rate)
+            exposure.sizes = sizes
+            return
+        # two legs, each with its own rate: charge each leg's size scaled by its rate, at rate 1
+        scaled = []
+        for size in sizes:
+            count = size / contract_size if slot.key == "contracts" else size
+            scaled.append(size * kinds.BY_COUNT[slot.kind](count, steps, slope))  # type: ignore[arg-type]
+        exposure.requirement = kinds.flat_rate(self.convert(Decimal(1)))
+        exposure.sizes = tuple(scaled)
+
+    def _share_of_initial(self, exposure: Exposure, slots: Slots, where: str) -> None:
+        fraction = self.convert(slots.maintenance_margin.fraction or Decimal(0))
+        scaled = []
+        for leg in exposure.legs:
+            if leg.leverage is None:
+                self._fault(f"{where}.leverage", "", "is missing; the maintenance margin is a share of the initial one")
+                return
+            scaled.append(abs(leg.size) * fraction / leg.leverage)
+        if slots.valuation.maintenance == "entry":
+            exposure.fixed = exposure.fixed + sum(
+                (
+                    formulas.leverage_requirement(exposure.notional(leg.size, leg.entry), leg.leverage) * fraction
+                    for leg in exposure.legs
+                ),
+                self.zero,
+            )
+            return
+        exposure.requirement = kinds.flat_rate(self.convert(Decimal(1)))
+        exposure.sizes = tuple(scaled)
+
+    def _share_highest_rate(self, exposures: list[Exposure]) -> None:
+        """One rate for the whole pool: the highest of its positions."""
+        rates = [max(exposure.steps.rates) for exposure in exposures if exposure.steps is not None and exposure.legs]
+        for exposure in exposures:
+            if exposure.legs:
+                exposure.requirement = kinds.flat_rate(max(rates, default=self.zero))
+
+    # faults ----------------------------------------------------------------------------------------------------------
+
+    def _fault(self, path: str, value: str, why: str, *, unless: bool = False) -> None:
+        if not unless:
+            self.faults.append(Fault(path, value, why))
+
+    def _missing(self, path: str, what: str) -> None:
+        self.missing[path] = Fault(path, "", f"is missing: {what}")
+
+
+def _whole(exposure: Exposure) -> bool:
+    """Whether the maintenance table covers every value, and does not only quote the part above some floor."""
+    return exposure.steps is None or not exposure.steps.floors[0]
+
+
+def _charged_sizes(scope: str, sizes: list[Num]) -> tuple[Num, ...]:
+    """The absolute sizes that a table is applied to, by scope; a hedge has two legs, else there is one."""
+    longs = sum(size for size in sizes if size > 0)
+    shorts = -sum(size for size in sizes if size < 0)
+    by_scope: Mapping[str, list[Num]] = {
+        "per_leg": [abs(size) for size in sizes],
+        "gross": [longs + shorts],
+        "net": [abs(longs - shorts)],
+        "larger_side": [max(longs, shorts)],
+    }
+    return tuple(size for size in by_scope[scope] if size)
+
+
+def _values_at_entry(scope: str, exposure: Exposure) -> list[Num]:
+    """The same at entry prices; net size is valued at the entry of the larger side."""
+    legs = [(leg.size, exposure.notional(leg.size, leg.entry)) for leg in exposure.legs]
+    values = [value for _, value in legs]
+    if scope == "gross":
+        return [sum(values)]
+    if scope in ("net", "larger_side") and len(legs) > 1:
+        size, value = max(legs, key=lambda leg: abs(leg[0]))
+        charged = _charged_sizes(scope, [leg.size for leg in exposure.legs])
+        return [value * charged[0] / abs(size)] if charged else []
+    return values

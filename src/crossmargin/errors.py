@@ -1,0 +1,71 @@
+"""The exceptions of crossmargin.
+
+    CrossmarginError
+      ProfileError      a rule file: file, key, value, why (all faults at once)
+      AccountError      an account file or noun: field path, value, why
+      MarketDataError   every price that is missing, not only the first
+      UnsupportedRule   the profile asks for a kind that this question cannot answer
+
+A caller's mistake raises; a fault names the field and the remedy. Each class knows
+the exit code of the command line (2 for bad input, 5 for missing data).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in one place: where (``path``), what was found (``value``), why and what is allowed."""
+
+    path: str
+    value: str
+    why: str
+
+    def __str__(self) -> str:
+        """``path: why (found: value)``, the line a user reads."""
+        found = f" (found: {self.value})" if self.value else ""
+        return f"{self.path}: {self.why}{found}"
+
+
+class CrossmarginError(Exception):
+    """The root: carries ``where`` (a file, an account, a profile) and every :class:`Fault` found there."""
+
+    exit_code = 1
+
+    def __init__(self, where: str, faults: Iterable[Fault] | str) -> None:
+        self.where = where
+        self.faults: tuple[Fault, ...] = (Fault("", "", faults),) if isinstance(faults, str) else tuple(faults)
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        if len(self.faults) == 1 and not self.faults[0].path:
+            return f"{self.where}: {self.faults[0].why}"
+        count = len(self.faults)
+        return f"{self.where}: {count} fault{'s' if count > 1 else ''}\n" + "\n".join(f"  {f}" for f in self.faults)
+
+
+class ProfileError(CrossmarginError):
+    """A rule profile that cannot be used; every fault of the file at once."""
+
+    exit_code = 2
+
+
+class AccountError(CrossmarginError):
+    """An account that cannot be read or judged; every fault with its field path."""
+
+    exit_code = 2
+
+
+class MarketDataError(CrossmarginError):
+    """Prices that the rules need and the market does not have; all of them."""
+
+    exit_code = 5
+
+
+class UnsupportedRule(CrossmarginError):  # noqa: N818 - the name says what it is; every sibling ends in Error
+    """The profile asks for a rule that this question cannot answer exactly, so it is not answered."""
+
+    exit_code = 2

@@ -1,0 +1,1 @@
+"""Floor 2, the doors for data: rule profiles, account files, conformance cases."""

@@ -1,0 +1,101 @@
+"""Account files: one account with its market and its own overrides, TOML or JSON, every fault at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from crossmargin.errors import AccountError, CrossmarginError
+from crossmargin.files.profiles import load_profile
+from crossmargin.files.text import parse_table, read_bytes
+from crossmargin.model.account import Account, Balance, OpenOrder, Position, short_form
+from crossmargin.model.market import Instant, Market
+from crossmargin.model.noun import Noun, faults_of
+from crossmargin.model.number import FundingRate, Positive
+from crossmargin.model.profile import AssetRule, InstrumentRule, Rules
+
+Prices = dict[str, Positive]
+
+
+class _MarketTable(Noun):
+    mark_price: Prices = Field(default_factory=dict)
+    index_price: Prices = Field(default_factory=dict)
+    last_price: Prices = Field(default_factory=dict)
+    bid_rate: Prices = Field(default_factory=dict)
+    ask_rate: Prices = Field(default_factory=dict)
+    funding_rate: dict[str, FundingRate] = Field(default_factory=dict)
+    funding_interval: Prices = Field(default_factory=dict)
+
+
+class AccountFile(Noun):
+    """The wire format of an account: the account, its market, and the rules it restates."""
+
+    id: str = "account"
+    profile: str | None = None
+    as_of: Instant | None = None
+    balances: Annotated[dict[str, Balance], BeforeValidator(short_form)] = Field(default_factory=dict)
+    positions: tuple[Position, ...] = ()
+    open_orders: tuple[OpenOrder, ...] = ()
+    market: _MarketTable = Field(default_factory=_MarketTable)
+    instruments: tuple[InstrumentRule, ...] = ()
+    assets: tuple[AssetRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _stated_once(self) -> Self:
+        for name, keys in (
+            ("instruments", [rule.symbol for rule in self.instruments]),
+            ("assets", [rule.asset for rule in self.assets]),
+        ):
+            twice = sorted({key for key in keys if keys.count(key) > 1})
+            if twice:
+                raise ValueError(f"{name}: {', '.join(twice)} stands more than once")
+        return self
+
+
+class Case(NamedTuple):
+    """What one account file says, ready to be judged: ``cm.evaluate(*cm.load(path))``."""
+
+    account: Account
+    market: Market
+    rules: Rules
+
+
+def load(path: str, *, profile: str | None = None, on: datetime | None = None) -> Case:
+    """Read an account file (``-`` = standard input); ``profile`` and ``on`` override what the file says."""
+    where = "standard input" if path == "-" else path
+    form = "json" if path.endswith(".json") else None
+    raw = parse_table(read_bytes(path, AccountError), where, AccountError, form=form)
+    return case_from(raw, where, profile=profile, on=on)
+
+
+def case_from(raw: Mapping[str, Any], where: str, *, profile: str | None = None, on: datetime | None = None) -> Case:
+    """An account from the keys of an account file. Raises :class:`AccountError` with every fault and its path."""
+    try:
+        file = AccountFile.model_validate(raw)
+    except ValidationError as error:
+        raise AccountError(where, faults_of(error)) from None
+    name = profile or file.profile
+    when = on or file.as_of
+    missing = [
+        f"{key}: is missing; give it in the file or as {flag}"
+        for key, value, flag in (("profile", name, "--profile"), ("as_of", when, "--on"))
+        if value is None
+    ]
+    if missing or name is None or when is None:
+        raise AccountError(where, "; ".join(missing))
+    try:
+        account = Account(
+            id=file.id,
+            profile=name,
+            balances=file.balances,
+            positions=file.positions,
+            open_orders=file.open_orders,
+        )
+    except CrossmarginError as error:
+        raise AccountError(where, error.faults) from None
+    market = Market(as_of=when, **{key: getattr(file.market, key) for key in _MarketTable.model_fields})
+    rules = load_profile(name).on(when).with_overrides(file.instruments, file.assets)
+    return Case(account, market, rules)

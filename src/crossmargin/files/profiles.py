@@ -1,0 +1,267 @@
+"""Rule profiles from TOML and CSV: built in, then ``$CROSSMARGIN_VENUES``, then a path. All faults at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from crossmargin.errors import Fault, ProfileError
+from crossmargin.files.text import parse_csv, parse_table, read_bytes
+from crossmargin.model.instrument import parse_symbol
+from crossmargin.model.noun import faults_of
+from crossmargin.model.number import parse_decimal
+from crossmargin.model.profile import (
+    AssetRule,
+    Bracket,
+    CollateralTier,
+    Profile,
+    Rules,
+    Slots,
+    Source,
+    check_brackets,
+    check_tiers,
+)
+
+_HEAD = {"id", "venue", "account_mode", "reference_currency", "aliases", "sources", "revisions"}
+_BRACKET_COLUMNS = {
+    "symbols",
+    "notional_floor",
+    "maintenance_rate",
+    "max_leverage",
+    "initial_rate",
+    "size_slope",
+    "source",
+}
+_COLLATERAL_COLUMNS = {"assets", "floor", "collateral_ratio", "bid_buffer", "ask_buffer", "source"}
+_CONTRACT_COLUMNS = {"symbols", "contract_size", "source"}
+_SOURCES = TypeAdapter(dict[str, Source])
+
+
+def _builtin() -> Path:
+    return Path(str(resources.files("crossmargin") / "venues"))
+
+
+def _folders() -> Iterator[Path]:
+    yield _builtin()
+    for name in os.environ.get("CROSSMARGIN_VENUES", "").split(os.pathsep):
+        if name:
+            yield Path(name)
+
+
+def profile_ids() -> tuple[str, ...]:
+    """The ids of every profile that can be named: built in and in ``$CROSSMARGIN_VENUES``."""
+    return tuple(sorted({path.stem for folder in _folders() for path in folder.glob("*.toml")}))
+
+
+def load_profile(name: str) -> Profile:
+    """Load a profile by id, or from the path of a TOML file. Raises :class:`ProfileError` with every fault."""
+    for folder in _folders():
+        path = folder / f"{name}.toml"
+        if "/" not in name and path.is_file():
+            return _load(str(path), path.stat().st_mtime_ns)
+    path = Path(name)
+    if path.suffix == ".toml" and path.is_file():
+        return _load(str(path), path.stat().st_mtime_ns)
+    raise ProfileError("profile", (Fault("profile", name, f"is not known; known are {', '.join(profile_ids())}"),))
+
+
+@dataclass
+class _Reading:
+    """One profile being read: its folder and the faults found so far."""
+
+    path: Path
+    faults: list[Fault] = field(default_factory=list)
+
+    def fault(self, key: str, value: object, why: str) -> None:
+        self.faults.append(Fault(key, str(value) if value is not None else "", why))
+
+    def rows(self, name: str, columns: set[str]) -> list[dict[str, str]]:
+        try:
+            data = read_bytes(str(self.path.parent / name), ProfileError)
+            return parse_csv(data, name, ProfileError, columns)
+        except ProfileError as error:
+            self.faults += [Fault(f.path or name, f.value, f.why) for f in error.faults]
+            return []
+
+
+@lru_cache(maxsize=256)
+def _load(path: str, _modified: int) -> Profile:
+    reading = _Reading(Path(path))
+    raw = parse_table(read_bytes(path, ProfileError), path, ProfileError, form="toml")
+    for key in sorted(set(raw) - _HEAD):
+        reading.fault(key, None, "is not a known key of a profile")
+    for key in ("id", "venue", "account_mode", "reference_currency"):
+        if not isinstance(raw.get(key), str) or not raw[key]:
+            reading.fault(key, raw.get(key), "must be a text")
+    if raw.get("id") != reading.path.stem:
+        reading.fault("id", raw.get("id"), f"must be the file's name, {reading.path.stem}")
+    sources: Mapping[str, Source] = {}
+    try:
+        sources = _SOURCES.validate_python(raw.get("sources", {}))
+    except ValidationError as error:
+        reading.faults += faults_of(error, "sources")
+    revisions = _revisions(raw, reading, sources)
+    if reading.faults:
+        raise ProfileError(path, reading.faults)
+    return Profile(
+        id=raw["id"],
+        venue=raw["venue"],
+        account_mode=raw["account_mode"],
+        reference_currency=raw["reference_currency"],
+        revisions=revisions,
+        aliases=raw.get("aliases", {}),
+    )
+
+
+def _revisions(raw: Mapping[str, Any], reading: _Reading, sources: Mapping[str, Source]) -> tuple[Rules, ...]:
+    listed = raw.get("revisions")
+    if not isinstance(listed, list) or not listed:
+        reading.fault("revisions", None, "is missing: a profile needs at least one [[revisions]] with its `from` date")
+        return ()
+    found: list[Rules] = []
+    merged: dict[str, Any] = {}
+    for index, entry in enumerate(listed):
+        where = f"revisions[{index}]"
+        since = entry.get("from")
+        if type(since) is not date:
+            reading.fault(f"{where}.from", since, "must be a date such as 2025-09-02")
+            continue
+        if found and since <= found[-1].since:
+            reading.fault(f"{where}.from", since, f"must be later than {found[-1].since}: revisions stand in order")
+        # a later revision restates only the slots that changed
+        merged = {**merged, **{key: value for key, value in entry.items() if key != "from"}}
+        try:
+            slots = Slots.model_validate(merged)
+        except ValidationError as error:
+            reading.faults += faults_of(error, where)
+            continue
+        _check_sources(merged, where, sources, reading)
+        found.append(_rules(raw, since, slots, sources, reading))
+    return tuple(found)
+
+
+def _check_sources(value: Any, where: str, sources: Mapping[str, Source], reading: _Reading) -> None:
+    """Every source id that any table names must exist."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "source":
+                for name in (item,) if isinstance(item, str) else item:
+                    if name not in sources:
+                        reading.fault(f"{where}.source", name, "is not one of the profile's sources")
+            else:
+                _check_sources(item, f"{where}.{key}", sources, reading)
+
+
+def _rules(
+    raw: Mapping[str, Any], since: date, slots: Slots, sources: Mapping[str, Source], reading: _Reading
+) -> Rules:
+    tables = slots.tables
+    brackets = _brackets(tables.brackets, slots, reading, sources) if tables and tables.brackets else {}
+    collateral = _collateral(tables.collateral, reading, sources) if tables and tables.collateral else {}
+    sizes = _contracts(tables.contracts, reading, sources) if tables and tables.contracts else {}
+    return Rules(
+        profile=str(raw.get("id")),
+        venue=str(raw.get("venue")),
+        account_mode=str(raw.get("account_mode")),
+        reference_currency=str(raw.get("reference_currency")),
+        since=since,
+        slots=slots,
+        sources=sources,
+        brackets=brackets,
+        contract_sizes=sizes,
+        assets=collateral,
+        taker_fees={},
+    )
+
+
+def _named_source(row: Mapping[str, str], where: str, reading: _Reading, sources: Mapping[str, Source]) -> None:
+    if row.get("source") not in sources:
+        reading.fault(f"{where}.source", row.get("source"), "is not one of the profile's sources")
+
+
+def _brackets(
+    name: str, slots: Slots, reading: _Reading, sources: Mapping[str, Source]
+) -> dict[str, tuple[Bracket, ...]]:
+    found: dict[str, list[Bracket]] = {}
+    for number, row in enumerate(reading.rows(name, _BRACKET_COLUMNS), start=2):
+        where = f"{name}:{number}"
+        _named_source(row, where, reading, sources)
+        fields = {key: text for key, text in row.items() if key not in ("symbols", "source") and text}
+        try:
+            bracket = Bracket.model_validate(fields)
+        except ValidationError as error:
+            reading.faults += faults_of(error, where)
+            continue
+        for symbol in row["symbols"].split():
+            try:
+                parse_symbol(symbol)
+            except ValueError as error:
+                reading.fault(where, symbol, str(error))
+            found.setdefault(symbol, []).append(bracket)
+    tables = {symbol: tuple(rows) for symbol, rows in found.items()}
+    steps = slots.maintenance_margin.kind == "step_brackets"
+    stated = slots.maintenance_margin.rate == "stated"
+    for symbol, table in tables.items():
+        for why in check_brackets(table, steps=steps):
+            reading.fault(f"{name} {symbol}", None, why)
+        for row_number, bracket in enumerate(table):
+            if stated and bracket.maintenance_rate is None:
+                reading.fault(f"{name} {symbol} row {row_number + 1}", None, "maintenance_rate is missing")
+            if not stated and bracket.max_leverage is None:
+                reading.fault(f"{name} {symbol} row {row_number + 1}", None, "max_leverage is missing")
+    return tables
+
+
+def _collateral(name: str, reading: _Reading, sources: Mapping[str, Source]) -> dict[str, AssetRule]:
+    tiers: dict[str, list[CollateralTier]] = {}
+    buffers: dict[str, dict[str, str]] = {}
+    for number, row in enumerate(reading.rows(name, _COLLATERAL_COLUMNS), start=2):
+        where = f"{name}:{number}"
+        _named_source(row, where, reading, sources)
+        given = {key: row[key] for key in ("bid_buffer", "ask_buffer") if row.get(key)}
+        for asset in row["assets"].split():
+            buffers.setdefault(asset, {}).update(given)
+            if row.get("collateral_ratio"):
+                try:
+                    tier = CollateralTier.model_validate(
+                        {"floor": row.get("floor") or "0", "collateral_ratio": row["collateral_ratio"]}
+                    )
+                except ValidationError as error:
+                    reading.faults += faults_of(error, where)
+                    continue
+                tiers.setdefault(asset, []).append(tier)
+    found = {}
+    for asset, given in buffers.items():
+        stated = tuple(tiers.get(asset, ()))
+        for why in check_tiers(stated) if stated else ():
+            reading.fault(f"{name} {asset}", None, why)
+        try:
+            found[asset] = AssetRule.model_validate(
+                {"asset": asset, **({"collateral_tiers": stated} if stated else {}), **given}
+            )
+        except ValidationError as error:
+            reading.faults += faults_of(error, f"{name} {asset}")
+    return found
+
+
+def _contracts(name: str, reading: _Reading, sources: Mapping[str, Source]) -> dict[str, Decimal]:
+    found = {}
+    for number, row in enumerate(reading.rows(name, _CONTRACT_COLUMNS), start=2):
+        _named_source(row, f"{name}:{number}", reading, sources)
+        try:
+            size = parse_decimal(row["contract_size"])
+        except ValueError as error:
+            reading.fault(f"{name}:{number}.contract_size", row["contract_size"], str(error))
+            continue
+        for symbol in row["symbols"].split():
+            found[symbol] = size
+    return found

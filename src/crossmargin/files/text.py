@@ -1,0 +1,103 @@
+"""Reading text safely: TOML and JSON with exact numbers, CSV tables, size limits, one clear error each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from crossmargin.errors import CrossmarginError
+
+MAX_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 32
+
+
+def read_bytes(path: str, error: type[CrossmarginError]) -> bytes:
+    """The bytes of a file, or of standard input for ``-``; refuses more than 16 MiB."""
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(path).open("rb") as stream:
+                data = stream.read(MAX_BYTES + 1)
+    except OSError as problem:
+        raise error(path, f"cannot be read: {problem.strerror or problem}") from None
+    if len(data) > MAX_BYTES:
+        raise error(path, f"is larger than {MAX_BYTES} bytes")
+    return data
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number here")
+
+
+def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} stands twice")
+        found[key] = value
+    return found
+
+
+def _depth(value: Any, limit: int) -> bool:
+    """Whether nesting stays within the limit."""
+    if limit < 0:
+        return False
+    if isinstance(value, dict):
+        return all(_depth(item, limit - 1) for item in value.values())
+    if isinstance(value, list):
+        return all(_depth(item, limit - 1) for item in value)
+    return True
+
+
+def parse_table(data: bytes, where: str, error: type[CrossmarginError], *, form: str | None = None) -> dict[str, Any]:
+    """Parse TOML or JSON; number literals keep the digits that were written. JSON is recognised by its first brace."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(where, f"is not UTF-8 text (byte {problem.start})") from None
+    is_json = form == "json" or (form is None and text.lstrip()[:1] == "{")
+    try:
+        if is_json:
+            value = json.loads(
+                text,
+                parse_float=str,
+                parse_int=_integer,
+                parse_constant=_refuse_constant,
+                object_pairs_hook=_no_twice,
+            )
+        else:
+            value = tomllib.loads(text, parse_float=str)
+    except (ValueError, RecursionError) as problem:
+        kind = "JSON" if is_json else "TOML"
+        reason = "nested too deeply" if isinstance(problem, RecursionError) else str(problem)
+        raise error(where, f"is not valid {kind}: {reason}") from None
+    if not isinstance(value, dict):
+        raise error(where, "must be a table of keys at the top")
+    if not _depth(value, MAX_DEPTH):
+        raise error(where, f"is nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def _integer(literal: str) -> int | str:
+    # beyond what a figure may have, keep the text: the field's own check then names the path
+    return int(literal) if len(literal) <= 40 else literal
+
+
+def parse_csv(data: bytes, where: str, error: type[CrossmarginError], columns: set[str]) -> list[dict[str, str]]:
+    """Parse a CSV table with a header; the header must have exactly known columns, each row as many fields."""
+    reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig")), strict=True)
+    unknown = set(reader.fieldnames or ()) - columns
+    if unknown:
+        raise error(where, f"has unknown columns {sorted(unknown)}; allowed are {sorted(columns)}")
+    rows = []
+    for row in reader:
+        if None in row or None in row.values():
+            raise error(where, f"line {reader.line_num} has more or fewer fields than the header")
+        rows.append(row)
+    return rows

@@ -1,0 +1,1 @@
+"""Floor 1, the nouns: frozen data and validation, no arithmetic."""

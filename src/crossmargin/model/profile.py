@@ -1,0 +1,408 @@
+"""A rule profile: one venue's account mode as slots of data, each with its kind, its date and its source.
+
+A slot names a *kind* from a closed list; :mod:`crossmargin.engine.kinds` holds the arithmetic of each kind. A
+revision restates only the slots that changed at its date; the loader merges them in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from crossmargin.errors import CrossmarginError, Fault, ProfileError
+from crossmargin.model.account import AnySymbol
+from crossmargin.model.instrument import parse_symbol
+from crossmargin.model.noun import Noun
+from crossmargin.model.number import Leverage, NonNegative, Positive, Rate
+
+Status = Literal["documented", "observed", "assumed"]
+
+
+class RuleNoun(Noun):
+    """A noun of the law: its faults are the profile's."""
+
+    error_class: ClassVar[type[CrossmarginError]] = ProfileError
+
+
+class Source(RuleNoun):
+    """Where a rule was read, when, and how sure it is."""
+
+    title: str
+    url: str = ""
+    retrieved: date
+    status: Status
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+SourceIds = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+
+
+class Slot(RuleNoun):
+    """One rule; ``source`` names entries of the profile's sources."""
+
+    source: SourceIds
+    note: str = ""
+
+
+class Pooling(Slot):
+    """Which holdings and positions stand or fall together; isolated positions are pockets of their own."""
+
+    kind: Literal["per_settle_asset", "unified", "per_collateral_token"]
+    isolated: bool = True
+
+
+PriceUse = Literal["mark", "entry"]
+
+
+class Valuation(Slot):
+    """The price behind each requirement; unrealized PnL is always at mark."""
+
+    initial: PriceUse = "mark"
+    maintenance: PriceUse = "mark"
+
+
+class Collateral(Slot):
+    """What a unit of an asset counts for.
+
+    ``settle_asset``: the pool's own asset at par. ``flat``: amount x index x ratio. ``tiered_by_amount`` and
+    ``tiered_by_value``: marginal ratios by coin amount or by value. ``bid_ask``: positive amounts at the bid rate,
+    negative ones and all requirements at the ask rate. Negative amounts count ``liability_ratio`` (1 = par) and
+    hold ``liability_maintenance_rate`` of their value as maintenance margin. ``unlisted`` says what an asset
+    without a ratio is: refused, counted in full, or worth nothing.
+    """
+
+    kind: Literal["settle_asset", "flat", "tiered_by_amount", "tiered_by_value", "bid_ask"]
+    unlisted: Literal["refuse", "full", "nothing"] = "refuse"
+    liability_ratio: Annotated[Positive, Field(le=10)] = Decimal(1)
+    liability_maintenance_rate: Rate = Decimal(0)
+
+
+class Equity(Slot):
+    """Which unrealized PnL counts as margin, whether the haircut applies to it, and whether bonus credit counts."""
+
+    unrealized_pnl: Literal["all", "losses", "none"] = "all"
+    weighted: bool = False
+    bonus_credit: bool = True
+
+
+Scope = Literal["per_leg", "gross", "net", "larger_side"]
+CloseFee = Literal["none", "bankruptcy", "mark", "entry"]
+
+
+class OrderMargin(RuleNoun):
+    """What resting orders hold: their value over leverage, the loss they would open with, and their fees."""
+
+    value: bool = True
+    open_loss: bool = False
+    open_fee: bool = False
+    close_fee: bool = False
+
+
+class InitialMargin(Slot):
+    """The margin to open and keep a position at the user's leverage.
+
+    ``leverage``: value / leverage. ``leverage_or_bracket``: value x max(1/leverage, the bracket's initial rate).
+    """
+
+    kind: Literal["leverage", "leverage_or_bracket"]
+    scope: Scope = "per_leg"
+    close_fee: CloseFee = "none"
+    orders: OrderMargin | None = None
+
+
+class MaintenanceMargin(Slot):
+    """The margin below which the pool is liquidated.
+
+    ``marginal_brackets``: value x rate - deduction, continuous. ``step_brackets``: the rate of the bracket on the
+    whole value. ``linear_in_size``: value x (rate + slope x size). ``highest_rate``: the highest rate of any
+    position on the value of all. ``fraction_of_initial``: a share of the initial margin.
+    ``key`` is what picks the bracket: the value in the settle asset, or the number of contracts or coins.
+    ``rate = half_of_max_leverage`` derives each bracket's rate as 1 / (2 x max_leverage).
+    """
+
+    kind: Literal["marginal_brackets", "step_brackets", "linear_in_size", "highest_rate", "fraction_of_initial"]
+    key: Literal["notional", "contracts", "coin"] = "notional"
+    scope: Scope = "per_leg"
+    rate: Literal["stated", "half_of_max_leverage"] = "stated"
+    close_fee: CloseFee = "none"
+    fraction: Rate | None = None
+
+
+class Fees(Slot):
+    """Trading fees as fractions of value, at the base level."""
+
+    taker: Rate
+    maker: Rate
+
+
+Action = Literal["block", "call", "cancel_orders", "repay", "reduce", "liquidate"]
+
+
+class Level(RuleNoun):
+    """Reached when equity falls to ``multiple`` x the requirement."""
+
+    name: str
+    requirement: Literal["maintenance", "initial"]
+    multiple: Annotated[Positive, Field(le=100)] = Decimal(1)
+    action: Action
+
+
+class Levels(Slot):
+    """The ladder; the last level is the liquidation. ``trigger`` says whether equality already counts."""
+
+    trigger: Literal["at_or_below", "below"] = "at_or_below"
+    ladder: Annotated[tuple[Level, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _one_liquidation_last(self) -> Self:
+        if [level.action for level in self.ladder].count("liquidate") != 1 or self.ladder[-1].action != "liquidate":
+            raise ValueError("ladder: must end with its one level whose action is 'liquidate'")
+        if self.ladder[-1].requirement != "maintenance":
+            raise ValueError("ladder: the liquidation level must be on the maintenance requirement")
+        return self
+
+
+class Funding(Slot):
+    """How often funding is exchanged and on which price."""
+
+    interval_hours: Annotated[Positive, Field(le=24)]
+    price: Literal["mark", "oracle"] = "mark"
+
+
+class Withdrawal(Slot):
+    """What may leave: ``available`` = free collateral; ``keep_share`` keeps max(initial, share x value of positions).
+
+    Never more than the wallet holds, and never bonus credit.
+    """
+
+    kind: Literal["available", "keep_share"]
+    share: Rate = Decimal(0)
+
+
+class ContractSizes(Slot):
+    """Coins (linear) or quote units (inverse) in one contract where no table or account file says otherwise."""
+
+    linear: Positive | None = None
+    inverse: Positive | None = None
+
+
+class IsolatedSlots(RuleNoun):
+    """The slots that differ for isolated pockets."""
+
+    valuation: Valuation | None = None
+    initial_margin: InitialMargin | None = None
+    maintenance_margin: MaintenanceMargin | None = None
+    levels: Levels | None = None
+
+
+class Tables(Slot):
+    """Names of the CSV files beside the profile: brackets, collateral, contract sizes."""
+
+    brackets: str | None = None
+    collateral: str | None = None
+    contracts: str | None = None
+
+
+class Slots(RuleNoun):
+    """Every slot of one revision."""
+
+    pooling: Pooling
+    valuation: Valuation
+    collateral: Collateral
+    equity: Equity
+    initial_margin: InitialMargin
+    maintenance_margin: MaintenanceMargin
+    levels: Levels
+    contract_sizes: ContractSizes
+    fees: Fees | None = None
+    funding: Funding | None = None
+    withdrawal: Withdrawal | None = None
+    isolated: IsolatedSlots | None = None
+    tables: Tables | None = None
+
+
+class Bracket(RuleNoun):
+    """One step of a maintenance table; it applies above its floor up to and including the next.
+
+    ``notional_floor`` counts in the table's key (value in the settle asset, contracts or coins).
+    """
+
+    notional_floor: NonNegative
+    maintenance_rate: Rate | None = None
+    max_leverage: Leverage | None = None
+    initial_rate: Rate | None = None
+    maintenance_deduction: NonNegative | None = None
+    size_slope: Rate | None = None
+
+
+class CollateralTier(RuleNoun):
+    """The collateral ratio of what lies above ``floor``, up to the next tier's floor."""
+
+    floor: NonNegative
+    collateral_ratio: Rate
+
+
+def check_brackets(brackets: tuple[Bracket, ...], *, steps: bool = False, loose_first: bool = False) -> list[str]:
+    """Say what is wrong with a maintenance table: floors must rise from 0, rates must not fall."""
+    wrong = []
+    if not brackets:
+        return ["the table is empty"]
+    if brackets[0].notional_floor != 0 and not loose_first:
+        wrong.append(f"the first floor is {brackets[0].notional_floor}, must be 0: a gap below it has no rule")
+    for previous, this in pairwise(brackets):
+        if this.notional_floor <= previous.notional_floor:
+            wrong.append(f"floor {this.notional_floor} follows {previous.notional_floor}: floors must rise")
+        for name in ("maintenance_rate", "initial_rate"):
+            low, high = getattr(previous, name), getattr(this, name)
+            if low is not None and high is not None and high < low and not steps:
+                wrong.append(f"{name} falls from {low} to {high} at floor {this.notional_floor}")
+        if previous.max_leverage and this.max_leverage and this.max_leverage > previous.max_leverage:
+            wrong.append(f"max_leverage rises from {previous.max_leverage} to {this.max_leverage}")
+    return wrong
+
+
+def check_tiers(tiers: tuple[CollateralTier, ...]) -> list[str]:
+    """Say what is wrong with a collateral table: floors must rise from 0, ratios must not rise."""
+    if not tiers:
+        return ["the table is empty"]
+    wrong = [] if tiers[0].floor == 0 else [f"the first floor is {tiers[0].floor}, must be 0"]
+    for previous, this in pairwise(tiers):
+        if this.floor <= previous.floor:
+            wrong.append(f"floor {this.floor} follows {previous.floor}: floors must rise")
+        if this.collateral_ratio > previous.collateral_ratio:
+            wrong.append(f"collateral_ratio rises to {this.collateral_ratio} at floor {this.floor}")
+    return wrong
+
+
+class InstrumentRule(RuleNoun):
+    """What an account file says of one instrument, over the profile: contract size, brackets, fee."""
+
+    symbol: AnySymbol
+    contract_size: Positive | None = None
+    brackets: tuple[Bracket, ...] | None = None
+    taker_fee: Rate | None = None
+
+    @model_validator(mode="after")
+    def _table_holds(self) -> Self:
+        if self.brackets is not None:
+            wrong = check_brackets(self.brackets, loose_first=True)
+            if wrong:
+                raise ValueError("brackets: " + "; ".join(wrong))
+        return self
+
+
+class AssetRule(RuleNoun):
+    """What one asset counts for as collateral: one ratio, or tiers, or bid and ask buffers."""
+
+    asset: str
+    collateral_ratio: Rate | None = None
+    collateral_tiers: tuple[CollateralTier, ...] | None = None
+    bid_buffer: Rate | None = None
+    ask_buffer: Rate | None = None
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.collateral_ratio is not None and self.collateral_tiers is not None:
+            raise ValueError("collateral_tiers: is given beside collateral_ratio; give one of them")
+        if self.collateral_tiers is not None:
+            wrong = check_tiers(self.collateral_tiers)
+            if wrong:
+                raise ValueError("collateral_tiers: " + "; ".join(wrong))
+        return self
+
+    @property
+    def tiers(self) -> tuple[CollateralTier, ...] | None:
+        """The ratios as tiers, whichever way they were given."""
+        if self.collateral_ratio is not None:
+            return (CollateralTier(floor=Decimal(0), collateral_ratio=self.collateral_ratio),)
+        return self.collateral_tiers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The rules in force for one account at one date: a revision, its tables, and the account file's own overrides."""
+
+    profile: str
+    venue: str
+    account_mode: str
+    reference_currency: str
+    since: date
+    slots: Slots
+    sources: Mapping[str, Source]
+    brackets: Mapping[str, tuple[Bracket, ...]]
+    contract_sizes: Mapping[str, Decimal]
+    assets: Mapping[str, AssetRule]
+    taker_fees: Mapping[str, Decimal]
+    overridden: frozenset[str] = frozenset()
+
+    def with_overrides(self, instruments: tuple[InstrumentRule, ...], assets: tuple[AssetRule, ...]) -> Rules:
+        """These rules with what an account file restates for single instruments and assets."""
+        if not instruments and not assets:
+            return self
+        brackets, sizes, fees = dict(self.brackets), dict(self.contract_sizes), dict(self.taker_fees)
+        for rule in instruments:
+            if rule.brackets is not None:
+                brackets[rule.symbol] = rule.brackets
+            if rule.contract_size is not None:
+                sizes[rule.symbol] = rule.contract_size
+            if rule.taker_fee is not None:
+                fees[rule.symbol] = rule.taker_fee
+        return replace(
+            self,
+            brackets=brackets,
+            contract_sizes=sizes,
+            taker_fees=fees,
+            assets={**self.assets, **{rule.asset: rule for rule in assets}},
+            overridden=self.overridden | {r.symbol for r in instruments} | {r.asset for r in assets},
+        )
+
+    def slots_for(self, *, isolated: bool) -> Slots:
+        """The slots of a shared pool, or of an isolated pocket."""
+        own = self.slots.isolated
+        if not isolated or own is None:
+            return self.slots
+        stated = {name: getattr(own, name) for name in IsolatedSlots.model_fields if getattr(own, name) is not None}
+        return self.slots.model_copy(update=stated)
+
+    def contract_size(self, symbol: str) -> Decimal | None:
+        """Coins or quote units in one contract, or None where no rule says."""
+        stated = self.contract_sizes.get(symbol)
+        if stated is not None:
+            return stated
+        kind = parse_symbol(symbol).kind
+        return self.slots.contract_sizes.inverse if kind == "inverse" else self.slots.contract_sizes.linear
+
+    def assumed(self) -> tuple[str, ...]:
+        """The titles of the sources that are only assumed."""
+        return tuple(s.title for s in self.sources.values() if s.status == "assumed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One venue account mode: its identity and its revisions, oldest first, each with complete rules."""
+
+    id: str
+    venue: str
+    account_mode: str
+    reference_currency: str
+    revisions: tuple[Rules, ...]
+    aliases: Mapping[str, str]
+
+    def on(self, when: datetime | date) -> Rules:
+        """The rules in force at a date (UTC); before the first revision there are none, which is an error."""
+        day = when.astimezone(UTC).date() if isinstance(when, datetime) else when
+        for rules in reversed(self.revisions):
+            if rules.since <= day:
+                return rules
+        first = self.revisions[0].since
+        fault = Fault("as_of", day.isoformat(), f"no rules are known before {first}; use a date from then on")
+        raise ProfileError(f"profile {self.id}", (fault,))

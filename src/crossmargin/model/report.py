@@ -1,0 +1,182 @@
+"""What comes back: figures with their lines, and thresholds. Plain frozen data, no arithmetic."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from crossmargin.model.number import plain
+
+Verdict = Literal["healthy", "warning", "liquidation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure with its formula in words, the rule and sources it follows, and the lines it is made of."""
+
+    name: str
+    value: Decimal
+    unit: str
+    formula: str = ""
+    rule: str = ""
+    source: tuple[str, ...] = ()
+    parts: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionReport:
+    """The figures of one position, in its settle asset. ``bracket`` counts from 1; None = has no bracket."""
+
+    symbol: str
+    pool: str
+    position_side: str
+    quantity: Decimal
+    mark_price: Decimal
+    notional: Decimal
+    unrealized_pnl: Decimal
+    initial_margin: Decimal | None
+    maintenance_margin: Decimal
+    close_fee: Decimal
+    bracket: int | None
+    maintenance_rate: Decimal | None
+    maintenance_deduction: Decimal | None
+    bankruptcy_price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceReport:
+    """What one asset of a pool counts for. ``equity`` in units of the asset, values in the pool's currency."""
+
+    asset: str
+    pool: str
+    wallet_balance: Decimal
+    bonus_credit: Decimal
+    unrealized_pnl: Decimal
+    equity: Decimal
+    collateral_value: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolReport:
+    """The figures of one pool, in ``currency``.
+
+    ``margin_ratio`` is maintenance over equity, None where equity is not positive. ``status`` is healthy, warning
+    (a level before liquidation is reached: ``level``) or liquidation. A figure that cannot be known is None, with
+    the reason in ``notes``.
+    """
+
+    name: str
+    currency: str
+    collateral_value: Decimal
+    unrealized_pnl: Decimal
+    equity: Decimal
+    initial_margin: Decimal | None
+    maintenance_margin: Decimal
+    headroom: Decimal
+    free_collateral: Decimal | None
+    margin_ratio: Decimal | None
+    withdrawable: Decimal | None
+    status: Verdict
+    level: str | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One account judged. The totals are in ``currency``.
+
+    Equity and requirements add up over the pools; ``headroom``, ``margin_ratio`` and ``status`` are those of the
+    weakest pool, for one pool that breaks is not saved by another.
+    """
+
+    id: str
+    profile: str
+    rules_since: date
+    as_of: datetime
+    currency: str
+    collateral_value: Decimal | None
+    unrealized_pnl: Decimal | None
+    equity: Decimal | None
+    initial_margin: Decimal | None
+    maintenance_margin: Decimal | None
+    headroom: Decimal | None
+    free_collateral: Decimal | None
+    margin_ratio: Decimal | None
+    withdrawable: Decimal | None
+    status: Verdict
+    pools: tuple[PoolReport, ...]
+    positions: tuple[PositionReport, ...]
+    balances: tuple[BalanceReport, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+
+
+ThresholdKind = Literal["price", "never", "already", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """One side of a threshold. ``distance`` is the relative move (-0.12 = 12 % down), ``binding`` the rule there."""
+
+    kind: ThresholdKind
+    price: Decimal | None = None
+    distance: Decimal | None = None
+    binding: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """Where one pool is liquidated as one price (``symbol``: a contract, or an asset held as collateral) moves."""
+
+    symbol: str
+    pool: str
+    price_now: Decimal
+    below: Crossing
+    above: Crossing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShockThreshold:
+    """Where the account is liquidated when several prices move together; ``distance`` is the move of weight 1."""
+
+    direction: str
+    pool: str | None
+    below: Crossing
+    above: Crossing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """Every threshold of an account: one for each price in each pool, and the common shock."""
+
+    convention: str
+    thresholds: tuple[Threshold, ...]
+    common_shock: ShockThreshold
+
+
+def to_plain(value: Any) -> Any:
+    """Turn a result into JSON-ready data: decimals as strings, dates as ISO text, None where unknown."""
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Crossing):
+        return {f.name: to_plain(v) for f in fields(value) if (v := getattr(value, f.name)) is not None}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple | list):
+        return [to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    return value
+
+
+def to_json(value: Any) -> str:
+    """The one JSON text of a result: the same bytes from library, command line and service."""
+    return json.dumps(to_plain(value), indent=2, ensure_ascii=False)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction as F
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +38,9 @@ class Law:
 
     ``pooling``: "one" pool for everything, or "per_settle" asset. ``collateral``: "settle" (own asset at par),
     "index" (amount x index x one ratio), "tiers" (marginal ratios by coin amount) or "bid_ask". ``fee``: the taker fee
-    of the close at bankruptcy that is part of both margins, or None. ``strict``: liquidated only below, not at.
+    of the close at bankruptcy that is part of both margins, or None. ``maintenance``: "marginal" brackets, "steps" (the
+    rate of the bracket on the whole value), or the "highest" rate of any position on the value of all. ``netted``: only
+    the difference of a shared pool's long and short leg needs maintenance. ``strict``: liquidated below, not at.
     """
 
     reference: str
@@ -46,16 +49,16 @@ class Law:
     cross: Basis = Basis()
     isolated: Basis = Basis()
     fee: F | None = None
-    isolated_fee: F | None = None
+    maintenance: str = "marginal"
+    netted: bool = False
     half_of_max_leverage: bool = False
     open_loss: bool = False
-    orders_pick_bracket: bool = False
-    liability_maintenance: F = F(0)
     unlisted_in_full: bool = False
     strict: bool = False
     linear_size: F | None = F(1)
     inverse_size: F | None = F(1)
-    brackets: Mapping[str, list[Row]] = field(default_factory=dict)
+    brackets: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    fees: Mapping[str, F] = field(default_factory=dict)
     sizes: Mapping[str, F] = field(default_factory=dict)
     ratios: Mapping[str, list[tuple[F, F]]] = field(default_factory=dict)
     buffers: Mapping[str, tuple[F, F]] = field(default_factory=dict)
@@ -77,11 +80,11 @@ def row(raw: Mapping[str, Any]) -> Row:
     )
 
 
-def bracket_file(name: str) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+def bracket_file(name: str) -> dict[str, tuple[Row, ...]]:
+    found: dict[str, tuple[Row, ...]] = {}
     for raw in read_csv(name):
         for symbol in raw["symbols"].split():
-            found.setdefault(symbol, []).append(row(raw))
+            found[symbol] = (*found.get(symbol, ()), row(raw))
     return found
 
 
@@ -161,12 +164,15 @@ def counts(entry: object) -> bool:
 
 def applied(law: Law, account: Account) -> Law:
     """The law with what the account file restates for single instruments and assets."""
-    brackets, sizes, ratios, buffers = dict(law.brackets), dict(law.sizes), dict(law.ratios), dict(law.buffers)
+    brackets, sizes, fees = dict(law.brackets), dict(law.sizes), dict(law.fees)
+    ratios, buffers = dict(law.ratios), dict(law.buffers)
     for rule in account.get("instruments", ()):
         if "brackets" in rule:
-            brackets[rule["symbol"]] = [row(raw) for raw in rule["brackets"]]
+            brackets[rule["symbol"]] = tuple(row(raw) for raw in rule["brackets"])
         if "contract_size" in rule:
             sizes[rule["symbol"]] = F(str(rule["contract_size"]))
+        if "taker_fee" in rule:
+            fees[rule["symbol"]] = F(str(rule["taker_fee"]))
     for rule in account.get("assets", ()):
         if "collateral_ratio" in rule:
             ratios[rule["asset"]] = [(F(0), F(str(rule["collateral_ratio"])))]
@@ -176,19 +182,27 @@ def applied(law: Law, account: Account) -> Law:
             ]
         if "bid_buffer" in rule:
             buffers[rule["asset"]] = (F(str(rule["bid_buffer"])), F(str(rule["ask_buffer"])))
-    return Law(**{**law.__dict__, "brackets": brackets, "sizes": sizes, "ratios": ratios, "buffers": buffers})
+    return replace(law, brackets=brackets, sizes=sizes, fees=fees, ratios=ratios, buffers=buffers)
 
 
 # --- one position ----------------------------------------------------------------------------------------------
 
 
-def bracket_table(law: Law, symbol: str) -> list[tuple[F, F, F, F | None]]:
-    """Each bracket as (floor, rate, deduction, max leverage), by the venues' published recursion:
-    deduction_n = deduction_(n-1) + floor_n x (rate_n - rate_(n-1))."""
-    table: list[tuple[F, F, F, F | None]] = []
-    for floor, stated, leverage, published in law.brackets[symbol]:
+Bracket = tuple[F, F, F, F | None]  # floor, rate, deduction, max leverage
+
+
+def bracket_table(law: Law, symbol: str) -> tuple[Bracket, ...]:
+    """The brackets of a contract with their deductions."""
+    return with_deductions(law.brackets[symbol], law.half_of_max_leverage)
+
+
+@cache
+def with_deductions(rows: tuple[Row, ...], half_of_max_leverage: bool) -> tuple[Bracket, ...]:
+    """By the venues' published recursion: deduction_n = deduction_(n-1) + floor_n x (rate_n - rate_(n-1))."""
+    table: list[Bracket] = []
+    for floor, stated, leverage, published in rows:
         rate = stated
-        if law.half_of_max_leverage:
+        if half_of_max_leverage:
             assert leverage is not None
             rate = 1 / (2 * leverage)
         if published is not None:
@@ -198,10 +212,10 @@ def bracket_table(law: Law, symbol: str) -> list[tuple[F, F, F, F | None]]:
         else:
             deduction = F(0)
         table.append((floor, rate, deduction, leverage))
-    return table
+    return tuple(table)
 
 
-def bracket_of(law: Law, symbol: str, value: F) -> tuple[F, F, F, F | None]:
+def bracket_of(law: Law, symbol: str, value: F) -> Bracket:
     """The bracket a value lies in: the floor is exclusive, the cap inclusive."""
     table = bracket_table(law, symbol)
     return next((entry for entry in reversed(table) if entry[0] < value), table[0])
@@ -225,48 +239,84 @@ def size_of(law: Law, symbol: str) -> F:
     return stated
 
 
-def bankruptcy_fee(law: Law, position: Mapping[str, Any], units: F, long: bool, linear: bool) -> F:
+def fee_rate(law: Law, symbol: str) -> F:
+    assert law.fee is not None
+    return law.fees.get(symbol, law.fee)
+
+
+def bankruptcy_fee(law: Law, position: Mapping[str, Any]) -> F:
     """The taker fee of closing at the price where the margin is gone.
 
     Cross: value at bankruptcy is the entry value less (a short: plus) one leverage-th of it; for inverse contracts the
     coin value at bankruptcy is larger for a long. Isolated: bankruptcy is where the pocket net of this fee is 0.
     """
-    entry = F(str(position["entry_price"]))
-    value = units * entry if linear else units / entry
-    loses_in_value = long == linear  # the value at bankruptcy is below the entry value
-    if position.get("margin_mode") == "isolated":
-        if law.isolated_fee is None:
-            return F(0)
-        pocket = F(str(position["isolated_margin"]))
-        fee = law.isolated_fee
-        left = (value - pocket) / (1 - fee) if loses_in_value else (value + pocket) / (1 + fee)
-        return max(F(0), left) * fee  # a pocket above the whole value is never bankrupt
     if law.fee is None:
         return F(0)
+    symbol, quantity, entry = position["symbol"], F(str(position["quantity"])), F(str(position["entry_price"]))
+    fee = fee_rate(law, symbol)
+    value = value_of(law, symbol, quantity, entry)
+    loses_in_value = (quantity > 0) == contract(symbol).linear  # the value at bankruptcy is below the entry value
+    if position.get("margin_mode") == "isolated":
+        pocket = F(str(position["isolated_margin"]))
+        left = (value - pocket) / (1 - fee) if loses_in_value else (value + pocket) / (1 + fee)
+        return max(F(0), left) * fee  # a pocket above the whole value is never bankrupt
     leverage = F(str(position["leverage"]))
-    return value * (1 - 1 / leverage if loses_in_value else 1 + 1 / leverage) * law.fee
+    return value * (1 - 1 / leverage if loses_in_value else 1 + 1 / leverage) * fee
 
 
-def figures(law: Law, position: Mapping[str, Any], market: Market, resting: F = F(0)) -> Figures:
-    symbol = position["symbol"]
-    what = contract(symbol)
-    quantity, entry, mark = F(str(position["quantity"])), F(str(position["entry_price"])), market.mark(symbol)
+def value_of(law: Law, symbol: str, quantity: F, price: F) -> F:
+    """What so many contracts are worth in the settle asset."""
     units = abs(quantity) * size_of(law, symbol)
+    return units * price if contract(symbol).linear else units / price
+
+
+def kept_for(law: Law, symbol: str, value: F) -> F:
+    """The maintenance margin of a value, without any fee."""
+    _, rate, deduction, _ = bracket_of(law, symbol, value)
+    return value * rate - (deduction if law.maintenance == "marginal" and value > 0 else 0)
+
+
+def figures(law: Law, position: Mapping[str, Any], market: Market) -> Figures:
+    symbol = position["symbol"]
+    quantity, entry, mark = F(str(position["quantity"])), F(str(position["entry_price"])), market.mark(symbol)
     side = 1 if quantity > 0 else -1
-    isolated = position.get("margin_mode") == "isolated"
+    basis = law.isolated if position.get("margin_mode") == "isolated" else law.cross
+    prices = {"mark": mark, "entry": entry}
 
     def value_at(price: F) -> F:
-        return units * price if what.linear else units / price
+        return value_of(law, symbol, quantity, price)
 
-    pnl = side * units * (mark - entry) if what.linear else side * units * (1 / entry - 1 / mark)
-    basis = law.isolated if isolated else law.cross
-    prices = {"mark": mark, "entry": entry}
-    kept, opened = value_at(prices[basis.maintenance]), value_at(prices[basis.initial])
-    _, rate, deduction, cap = bracket_of(law, symbol, kept + resting)
-    fee = bankruptcy_fee(law, position, units, side > 0, what.linear)
-    leverage = position.get("leverage")
-    initial = None if leverage is None else opened / F(str(leverage)) + fee
-    return Figures(what.settle, value_at(mark), pnl, initial, kept * rate - deduction + fee, fee, cap)
+    # a long gains as its value rises; an inverse contract's value in coins falls as the price rises
+    pnl = side * (value_at(mark) - value_at(entry)) * (1 if contract(symbol).linear else -1)
+    kept = value_at(prices[basis.maintenance])
+    fee, leverage = bankruptcy_fee(law, position), position.get("leverage")
+    initial = None if leverage is None else value_at(prices[basis.initial]) / F(str(leverage)) + fee
+    cap = bracket_of(law, symbol, kept)[3]
+    return Figures(
+        contract(symbol).settle, value_at(mark), pnl, initial, kept_for(law, symbol, kept) + fee, fee, cap
+    )
+
+
+def shared_maintenance(law: Law, positions: list[Mapping[str, Any]], market: Market, rate: Mapping[str, F]) -> F:
+    """What the positions of one shared pool need together; ``rate``: what a unit of each settle asset counts for."""
+    all_figures = [figures(law, position, market) for position in positions]
+    if law.maintenance == "highest":
+        rates = [
+            bracket_of(law, p["symbol"], f.value)[1] for p, f in zip(positions, all_figures, strict=True)
+        ]
+        return max(rates, default=F(0)) * sum((f.value * rate[f.settle] for f in all_figures), F(0))
+    needed = F(0)
+    for position, one in zip(positions, all_figures, strict=True):
+        symbol = position["symbol"]
+        legs = [p for p in positions if p["symbol"] == symbol]
+        if law.netted and len(legs) > 1:
+            assert law.cross.maintenance == "mark", "no document says how legs of two entry prices are netted"
+            net = abs(sum((F(str(leg["quantity"])) for leg in legs), F(0)))
+            both = kept_for(law, symbol, value_of(law, symbol, net, market.mark(symbol)))
+            needed += (both / len(legs) + one.fee) * rate[one.settle]
+        else:
+            needed += one.maintenance * rate[one.settle]
+    return needed
 
 
 # --- pools -----------------------------------------------------------------------------------------------------
@@ -303,15 +353,19 @@ def order_margin(law: Law, order: Mapping[str, Any], account: Account, market: M
     if order.get("reduce_only"):
         return what.settle, F(0)
     quantity, price = F(str(order["quantity"])), F(str(order["price"]))
-    units = abs(quantity) * size_of(law, symbol)
     same = [p for p in account.get("positions", ()) if p["symbol"] == symbol and p.get("leverage") is not None]
     leverage = order.get("leverage") or (same[0]["leverage"] if same else None)
     if leverage is None:
         return what.settle, None
-    held = (units * price if what.linear else units / price) / F(str(leverage))
+    value = value_of(law, symbol, quantity, price)
+    held = value / F(str(leverage))
     if law.open_loss:
         gap = market.mark(symbol) - price if what.linear else 1 / price - 1 / market.mark(symbol)
-        held += units * max(F(0), -gap if quantity > 0 else gap)
+        held += abs(quantity) * size_of(law, symbol) * max(F(0), -gap if quantity > 0 else gap)
+    if law.fee is not None:
+        # the fee to open at the order's price, and the fee to close at the bankruptcy price of what it opens
+        opened = {"symbol": symbol, "quantity": order["quantity"], "entry_price": order["price"], "leverage": leverage}
+        held += value * fee_rate(law, symbol) + bankruptcy_fee(law, opened)
     return what.settle, held
 
 
@@ -362,31 +416,29 @@ def judge(
         pocket = F(str(position["isolated_margin"]))
         pools[key] = Pool(key, pocket + one.pnl, one.initial, one.maintenance, one.pnl, True)
 
-    shared = [
-        (p, figures(law, p, market, resting(law, account, p, market)))
-        for p in positions
-        if p.get("margin_mode") != "isolated"
-    ]
+    cross = [p for p in positions if p.get("margin_mode") != "isolated"]
+    shared = [figures(law, p, market) for p in cross]
     orders = [order_margin(law, order, account, market) for order in account.get("open_orders", ())]
     if law.pooling == "per_settle":
-        for asset in sorted({*balances, *(f.settle for _, f in shared), *(settle for settle, _ in orders)}):
-            mine = [f for _, f in shared if f.settle == asset]
-            held = [margin for settle, margin in orders if settle == asset]
+        for asset in sorted({*balances, *(f.settle for f in shared), *(settle for settle, _ in orders)}):
+            mine = [f for f in shared if f.settle == asset]
             pnl = sum((f.pnl for f in mine), F(0))
             pools["cross", asset] = Pool(
                 ("cross", asset),
                 amount(balances.get(asset, "0")) + pnl,
-                total([*(f.initial for f in mine), *held]),
-                sum((f.maintenance for f in mine), F(0)),
+                total([*(f.initial for f in mine), *(margin for settle, margin in orders if settle == asset)]),
+                shared_maintenance(
+                    law, [p for p in cross if contract(p["symbol"]).settle == asset], market, {asset: F(1)}
+                ),
                 pnl,
                 bool(mine),
             )
         return pools
 
-    pnl_of = {asset: F(0) for asset in [*balances, *(f.settle for _, f in shared), *(s for s, _ in orders)]}
-    for _, one in shared:
+    pnl_of = {asset: F(0) for asset in [*balances, *(f.settle for f in shared), *(settle for settle, _ in orders)]}
+    for one in shared:
         pnl_of[one.settle] += one.pnl
-    equity, pnl_value, debts = F(0), F(0), F(0)
+    equity, pnl_value = F(0), F(0)
     rate: dict[str, F] = {}
     for asset, pnl in pnl_of.items():
         held = amount(balances.get(asset, "0"))
@@ -401,37 +453,21 @@ def judge(
             pnl_value += pnl * rate[asset]
             if held != 0:
                 equity += collateral_value(law, asset, held, counts(balances.get(asset, "0")), market)
-                debts += max(F(0), -held) * rate[asset] * law.liability_maintenance
     initial = total(
         [
-            *(None if f.initial is None else f.initial * rate[f.settle] for _, f in shared),
+            *(None if f.initial is None else f.initial * rate[f.settle] for f in shared),
             *(None if margin is None else margin * rate[settle] for settle, margin in orders),
         ]
     )
-    maintenance = sum((f.maintenance * rate[f.settle] for _, f in shared), F(0)) + debts
-    pools["cross", ""] = Pool(("cross", ""), equity, initial, maintenance, pnl_value, bool(shared) or debts > 0)
+    maintenance = shared_maintenance(law, cross, market, rate)
+    pools["cross", ""] = Pool(("cross", ""), equity, initial, maintenance, pnl_value, bool(shared))
     return pools
-
-
-def resting(law: Law, account: Account, position: Mapping[str, Any], market: Market) -> F:
-    """The value of the position's resting orders, where orders help to pick the bracket."""
-    if not law.orders_pick_bracket:
-        return F(0)
-    linear = contract(position["symbol"]).linear
-    long = F(str(position["quantity"])) > 0
-    found = F(0)
-    for order in account.get("open_orders", ()):
-        same_side = (F(str(order["quantity"])) > 0) == long
-        if order["symbol"] == position["symbol"] and same_side and not order.get("reduce_only"):
-            units = abs(F(str(order["quantity"]))) * size_of(law, order["symbol"])
-            found += units * F(str(order["price"])) if linear else units / F(str(order["price"]))
-    return found
 
 
 # --- thresholds by brute force ---------------------------------------------------------------------------------
 
 LOW, HIGH = F(1, 1000), F(30)
-GRID = sorted({F(round(10**6 * 10 ** (-3 + 4.4771 * k / 160)), 10**6) for k in range(161)} | {F(1), LOW, HIGH})
+GRID = sorted({F(round(10**6 * 10 ** (-3 + 4.4771 * k / 80)), 10**6) for k in range(81)} | {LOW, HIGH})
 Headroom = Callable[[F], F]
 
 
@@ -451,13 +487,11 @@ def kinks(law: Law, account: Account) -> set[F]:
     rules, market, found = applied(law, account), Market(account), set()
     for position in account.get("positions", ()):
         symbol = position["symbol"]
-        units = abs(F(str(position["quantity"]))) * size_of(rules, symbol)
-        linear = contract(symbol).linear
-        value = units * market.mark(symbol) if linear else units / market.mark(symbol)
-        for floor, _, _, _ in bracket_table(rules, symbol):
-            gap = floor - resting(rules, account, position, market)
-            if gap > 0:
-                found.add(gap / value if linear else value / gap)
+        legs = [F(str(p["quantity"])) for p in account["positions"] if p["symbol"] == symbol]
+        for quantity in {*legs, sum(legs, F(0))} - {F(0)}:
+            value = value_of(rules, symbol, quantity, market.mark(symbol))
+            floors = [entry[0] for entry in bracket_table(rules, symbol) if entry[0] > 0]
+            found |= {floor / value if contract(symbol).linear else value / floor for floor in floors}
     return found
 
 
@@ -496,25 +530,95 @@ def walk(headroom: Headroom, points: list[F]) -> F | None:
 
 # --- the laws of the shipped profiles --------------------------------------------------------------------------
 
-NEW_BYBIT = date(2025, 9, 2)
-"""From this day Bybit values cross margins at mark, and isolated initial margin at entry."""
-
 
 def law_of(profile: str, as_of: str) -> Law:
-    """The law of a shipped profile at a date, as VENUES.md states it."""
-    return _LAWS[profile](date.fromisoformat(as_of[:10]))
+    """The law of a shipped profile at a date, as VENUES.md states it; the tables are those shipped for that date."""
+    return _law_on(profile, date.fromisoformat(as_of[:10]))
 
 
-def _textbook(_: date) -> Law:
-    return Law(reference="USDT", unlisted_in_full=True)
+@cache
+def _law_on(profile: str, day: date) -> Law:
+    return _LAWS[profile](day)
 
 
-def _binance_usdm(_: date) -> Law:
-    brackets = bracket_file("binance-usdm.brackets.csv")
-    return Law(reference="USD", pooling="per_settle", collateral="settle", open_loss=True, brackets=brackets)
+def since(day: date, *tables: tuple[str, str]) -> str:
+    """The newest of (date, file) that is in force; ISO dates sort as text."""
+    return max((start, name) for start, name in tables if start <= day.isoformat())[1]
+
+
+def _binance_table(day: date) -> dict[str, tuple[Row, ...]]:
+    name = since(
+        day,
+        ("2020-08-14", "-2020"),
+        ("2021-03-18", "-2021"),
+        ("2022-05-01", "-2022"),
+        ("2023-07-07", "-2023"),
+        ("2024-10-24", ""),
+        ("2025-09-29", "-2025"),
+        ("2026-09-29", "-2026"),
+    )
+    return bracket_file(f"binance-usdm{name}.brackets.csv")
+
+
+def _binance_usdm(day: date) -> Law:
+    return Law("USD", pooling="per_settle", collateral="settle", open_loss=True, brackets=_binance_table(day))
+
+
+def _binance_multi_assets(day: date) -> Law:
+    buffers = buffer_file("binance-usdm-multi-assets.collateral.csv")
+    return Law("USD", collateral="bid_ask", open_loss=True, brackets=_binance_table(day), buffers=buffers)
+
+
+def _binance_coinm(day: date) -> Law:
+    table = since(day, ("2020-06-11", "binance-coinm-2020"), ("2021-07-27", "binance-coinm"))
+    return Law(
+        "USD",
+        pooling="per_settle",
+        collateral="settle",
+        open_loss=True,
+        linear_size=None,
+        inverse_size=F(10),
+        brackets=bracket_file(f"{table}.brackets.csv"),
+        sizes=size_file("binance-coinm.contracts.csv"),
+    )
+
+
+def _bybit(day: date) -> Law:
+    """From 2 September 2025 cross margins are valued at mark, isolated maintenance at mark and initial at entry."""
+    new = day >= date(2025, 9, 2)
+    name = since(day, ("2022-12-01", "-2022"), ("2025-09-02", ""), ("2026-09-25", "-2026-09"))
+    return Law(
+        "USD",
+        collateral="tiers",
+        cross=Basis("mark", "mark") if new else Basis("entry", "entry"),
+        isolated=Basis("entry", "mark") if new else Basis("entry", "entry"),
+        fee=F("0.00055") if day >= date(2023, 11, 21) else F("0.0006"),
+        maintenance="marginal" if new else "steps",
+        netted=True,
+        brackets=bracket_file(f"bybit-uta{name}.brackets.csv"),
+        ratios=ratio_file("bybit-uta.collateral.csv"),
+    )
+
+
+def _hyperliquid(day: date) -> Law:
+    name = since(day, ("2024-02-22", "-2024"), ("2025-03-15", "-2025-03"), ("2025-10-18", ""))
+    return Law(
+        "USDC",
+        pooling="per_settle",
+        collateral="settle",
+        half_of_max_leverage=True,
+        strict=True,
+        brackets=bracket_file(f"hyperliquid{name}.brackets.csv"),
+    )
 
 
 _LAWS: dict[str, Callable[[date], Law]] = {
-    "plain-cross": _textbook,
+    "plain-cross": lambda _: Law("USDT", unlisted_in_full=True),
+    "plain-isolated": lambda _: Law("USDT", pooling="per_settle", collateral="settle"),
+    "plain-highest-rate": lambda _: Law("USDT", unlisted_in_full=True, maintenance="highest", strict=True),
     "binance-usdm": _binance_usdm,
+    "binance-usdm-multi-assets": _binance_multi_assets,
+    "binance-coinm": _binance_coinm,
+    "bybit-uta": _bybit,
+    "hyperliquid": _hyperliquid,
 }

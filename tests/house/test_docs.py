@@ -49,7 +49,9 @@ def _shell_examples() -> list[object]:
             if language == "console":
                 found += [
                     pytest.param(command, output.strip(), id=f"{page.stem}: {command[:60]}")
-                    for command, output in re.findall(r"^\$ (crossmargin [^\n]*)\n(.*?)(?=^\$ |\Z)", body, re.M | re.S)
+                    for command, output in re.findall(
+                        r"^\$ ((?:[A-Z_]+=\S+ )?crossmargin [^\n]*)\n(.*?)(?=^\$ |\Z)", body, re.M | re.S
+                    )
                 ]
     return found
 

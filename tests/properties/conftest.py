@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # tests share oracle.py, strategies.py and matching.py; pytest's importlib mode adds no path of its own
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
@@ -19,4 +19,7 @@ settings.register_profile(
 settings.register_profile(
     "search", deadline=None, max_examples=2000, print_blob=True, suppress_health_check=_LOUD, database=None
 )
+settings.register_profile(
+    "triage", settings.get_profile("house"), phases=[Phase.generate], report_multiple_bugs=False
+)  # the first failure as it came, without the minutes of making it small
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))

@@ -31,8 +31,8 @@ def test_binance_deductions_follow_the_published_recursion():
 def test_binance_two_position_cross_example():
     """FAQ b3c689c1: 1153.26 for ETH and 26316.89 for BTC."""
     brackets = {
-        "BTC/USDT:USDT": [(F(0), F("0.025"), None, F(16300))],
-        "ETH/USDT:USDT": [(F(0), F("0.1"), None, F(135365))],
+        "BTC/USDT:USDT": ((F(0), F("0.025"), None, F(16300)),),
+        "ETH/USDT:USDT": ((F(0), F("0.1"), None, F(135365)),),
     }
     law = Law("USD", pooling="per_settle", collateral="settle", brackets=brackets)
     account = {
@@ -65,16 +65,17 @@ def test_binance_multi_assets_charges_debts_and_requirements_at_ask():
 
 def test_binance_coin_margined_maintenance_counts_coins():
     """FAQ ceccfcfb: a 300 BTC position has 12.5 % and a deduction of 11.81 BTC."""
-    rows = [(F(0), F("0.05"), None, F("1.81")), (F("133.333"), F("0.125"), None, F("11.81"))]
+    rows = ((F(0), F("0.05"), None, F("1.81")), (F("133.333"), F("0.125"), None, F("11.81")))
     law = Law("USD", pooling="per_settle", collateral="settle", inverse_size=F(100), brackets={"BTC/USD:BTC": rows})
     pool = judge(law, perp("BTC/USD:BTC", "150000", "50000", "50000"))["cross", "BTC"]
     assert pool.maintenance == 300 * F("0.125") - F("11.81")
 
 
 def bybit(**more: object) -> Law:
-    rows = {"BTC/USDT:USDT": [(F(0), F("0.005"), F(100), None)], "BTC/USD:BTC": [(F(0), F("0.005"), F(100), None)]}
+    one = ((F(0), F("0.005"), F(100), None),)
+    rows = {"BTC/USDT:USDT": one, "BTC/USD:BTC": one}
     fee = F("0.00055")
-    return Law("USD", collateral="tiers", fee=fee, isolated_fee=fee, brackets=rows, **more)
+    return Law("USD", collateral="tiers", fee=fee, brackets=rows, **more)
 
 
 def test_bybit_isolated_price_with_extra_margin():
@@ -103,7 +104,7 @@ def test_bybit_maintenance_holds_the_fee_to_close():
 
 def test_bybit_live_position_margins():
     """A recorded XRP position (ccxt 4.5.84, bybit.js): positionIM 3.634521 and positionMM 0.381021 at entry value."""
-    rows = {"XRP/USDT:USDT": [(F(0), F("0.01"), None, None)]}
+    rows = {"XRP/USDT:USDT": ((F(0), F("0.01"), None, None),)}
     law = Law("USD", collateral="tiers", fee=F("0.0006"), cross=Basis("entry", "entry"), brackets=rows)
     account = perp("XRP/USDT:USDT", "100", "0.3615", "0.3432", leverage="10")
     account["market"]["index_price"] = {"USDT": "1"}
@@ -131,7 +132,7 @@ def test_bybit_collateral_ratios_are_marginal_in_coins():
 
 def test_hyperliquid_rate_is_half_of_the_initial_one_with_its_deduction():
     """Margin tiers page: 1.25 % at 40x; above 150 million 2.5 % less 1,875,000."""
-    rows = {"BTC/USDC:USDC": [(F(0), F(0), F(40), None), (F(150_000_000), F(0), F(20), None)]}
+    rows = {"BTC/USDC:USDC": ((F(0), F(0), F(40), None), (F(150_000_000), F(0), F(20), None))}
     law = Law("USDC", half_of_max_leverage=True, brackets=rows)
     assert [entry[1:3] for entry in oracle.bracket_table(law, "BTC/USDC:USDC")] == [
         (F("0.0125"), 0),
@@ -141,7 +142,7 @@ def test_hyperliquid_rate_is_half_of_the_initial_one_with_its_deduction():
 
 def test_hyperliquid_recorded_threshold():
     """A recorded isolated IMX long (ccxt issue 27078): liquidationPx 0.560941037."""
-    law = Law("USDC", half_of_max_leverage=True, brackets={"IMX/USDC:USDC": [(F(0), F(0), F(5), None)]})
+    law = Law("USDC", half_of_max_leverage=True, brackets={"IMX/USDC:USDC": ((F(0), F(0), F(5), None),)})
     # rawUsd -7.572704 is the pocket less the entry value: margin 15 x 0.757 - 7.572704
     account = perp("IMX/USDC:USDC", "15", "0.757", "0.75898", margin_mode="isolated", isolated_margin="3.782296")
     headroom = oracle.along_coins(law, account, ("isolated", "IMX/USDC:USDC", "net"), {"IMX": F(1)})

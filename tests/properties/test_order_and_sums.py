@@ -92,10 +92,10 @@ def test_one_market_for_all_figures(profile: str):
 def test_a_pool_is_the_sum_of_its_parts(profile: str):
     @given(strategies.accounts(profile, orders=False))
     def holds(account: dict[str, Any]) -> None:
-        law = oracle.law_of(profile, account["as_of"])
+        law = oracle.law_of(account["profile"], account["as_of"])
         report, market = report_of(account), oracle.Market(account)
         shared = {name for key, name in pool_names(account, report, law).items() if key[0] == "cross"}
-        debts_hold_margin = law.liability_maintenance > 0
+        adds_up = law.maintenance != "highest"
         for pool in report.pools:
 
             def worth(asset: str, pool: Any = pool) -> F:
@@ -108,7 +108,7 @@ def test_a_pool_is_the_sum_of_its_parts(profile: str):
 
             mine = [p for p in report.positions if p.pool == pool.name]
             agree("headroom", pool.headroom, F(pool.equity) - F(pool.maintenance_margin))
-            if not debts_hold_margin:
+            if adds_up:
                 parts = [F(p.maintenance_margin) * worth(oracle.contract(p.symbol).settle) for p in mine]
                 agree("maintenance margin", pool.maintenance_margin, sum(parts, F(0)))
             parts = [F(p.initial_margin or 0) * worth(oracle.contract(p.symbol).settle) for p in mine]

@@ -175,7 +175,7 @@ def test_coins_that_move_together_by_their_multiples(profile: str):
 
 
 def test_an_account_without_positions_is_never_liquidated():
-    for profile in PROFILES:
-        account = {"profile": profile, "as_of": strategies.MENUS[profile].as_of[-1], "balances": {}}
+    for menu in strategies.MENUS.values():
+        account = {"profile": menu.profile, "as_of": menu.as_of[-1], "balances": {}}
         shock = cm.threshold(*case(account)).common_shock
         assert (shock.below.kind, shock.above.kind) == ("never", "never")

@@ -13,7 +13,7 @@ from decimal import Decimal, localcontext
 from typing import Any, Literal, NamedTuple
 
 from crossmargin.engine.prepare import Pool, Prepared, prepare
-from crossmargin.engine.ray import Ray, real_roots
+from crossmargin.engine.ray import first_fall
 from crossmargin.engine.reference import Path, PoolState, measure
 from crossmargin.errors import Fault, MarketDataError, UnsupportedRule
 from crossmargin.model.account import Account
@@ -56,7 +56,7 @@ def threshold_along(
     ``direction`` maps coins to multiples of the move: ``{"BTC": 1, "ETH": 1.5}`` asks at which BTC move, with ETH
     moving half as far again, the first pool breaks. ``distance`` is the move of weight 1.
     """
-    known = set(_coins(prepared := prepare(account, market, rules)))
+    known = set(coins_of(prepared := prepare(account, market, rules)))
     unknown = [coin for coin in direction if coin not in known]
     if unknown or not any(direction.values()):
         why = f"is not held or traded here; known are {', '.join(sorted(known))}" if unknown else "moves nothing"
@@ -74,15 +74,26 @@ def thresholds_of(prepared: Prepared, *, convention: Convention = "coin", explai
         states = [measure(pool) for pool in prepared.pools]
         found = tuple(row for state in states for row in _pool_thresholds(state, convention, explain=explain))
         one = prepared.number(1)
-        market_moves = {coin: one for coin in _coins(prepared) if coin not in CASH}
+        market_moves = {coin: one for coin in coins_of(prepared) if coin not in CASH}
         shock = _shock(states, market_moves, "all coins together", convention, explain=explain)
     return Thresholds(convention=convention, thresholds=found, common_shock=shock)
+
+
+def crossings_of(state: PoolState, marks: Mapping[str, Num], rates: Mapping[str, Num]) -> tuple[Crossing, Crossing]:
+    """Where one pool breaks, down and up, as these prices move together: ``distance`` is the move of weight 1.
+
+    ``marks``: symbol -> weight; ``rates``: asset -> weight of its index price. Under the context of
+    :mod:`crossmargin.model.number`.
+    """
+    found = _sides(state, Path(state, marks, rates), {**marks, **rates})
+    below, above = (Crossing(kind=side.kind, distance=side.point, reason=side.reason) for side in found)
+    return below, above
 
 
 # one pool, one line ---------------------------------------------------------------------------------------------------
 
 
-def _coins(prepared: Prepared) -> list[str]:
+def coins_of(prepared: Prepared) -> list[str]:
     """Every coin whose price can move the account: bases of contracts and assets held."""
     reference = prepared.rules.reference_currency
     found: dict[str, None] = {}
@@ -90,12 +101,12 @@ def _coins(prepared: Prepared) -> list[str]:
         for asset in pool.assets:
             for exposure in asset.exposures:
                 found[exposure.symbol.base] = None
-            if _priced(pool) and asset.name != reference:
+            if is_priced(pool) and asset.name != reference:
                 found[asset.name] = None
     return list(found)
 
 
-def _priced(pool: Pool) -> bool:
+def is_priced(pool: Pool) -> bool:
     """Whether the pool values its assets in another currency, so that an asset's own price matters."""
     return pool.slots.pooling.kind == "unified" and not pool.isolated
 
@@ -108,7 +119,7 @@ def _path(state: PoolState, coins: Mapping[str, Num], convention: Convention) ->
         for exposure, _, _ in own.exposures
         if exposure.symbol.base in coins
     }
-    rates = coins if convention == "coin" and _priced(state.pool) else {}
+    rates = coins if convention == "coin" and is_priced(state.pool) else {}
     return Path(state, marks, rates)
 
 
@@ -133,7 +144,7 @@ def _pool_thresholds(state: PoolState, convention: Convention, *, explain: bool)
             cache[symbol.base] = path, sides
         below, above = (_crossing(found, exposure.mark, state, symbol.base, explain=explain) for found in sides)
         yield Threshold(symbol=symbol.name, pool=pool.name, price_now=exposure.mark, below=below, above=above)
-    if not _priced(pool) or convention == "frozen":
+    if not is_priced(pool) or convention == "frozen":
         return
     for own in state.assets:
         asset = own.asset
@@ -216,33 +227,9 @@ def _newton(path: Path, end: Num | None, direction: int) -> _Found | None:
 
 
 def _walk(path: Path, end: Num | None, direction: int) -> _Found:
-    """The nearest root or jump below zero, stretch by stretch from the present prices outward."""
-    point = path.still * 0
-    for _ in range(_MAX_PIECES):
-        ray = path.headroom(point, direction)
-        value, line = ray.at(point), ray.line
-        scale = line.tolerance * (abs(ray.a) + abs(ray.b * point) + abs(value - ray.a))
-        if value < -scale or (abs(value) <= scale and ray.slope(point) * direction < 0):
-            return _Found("price", point)
-        kink = line.high if direction > 0 else line.low
-        if kink is not None and end is not None and (kink - end) * direction >= 0:
-            kink = None
-        root = _nearest_root(ray, point, kink if kink is not None else end, direction)
-        if root is not None:
-            return _Found("price", root)
-        if kink is None:
-            return _NEVER
-        point = kink
-    return _Found("unknown", reason=f"more than {_MAX_PIECES} stretches")
-
-
-def _nearest_root(ray: Ray, point: Num, limit: Num | None, direction: int) -> Num | None:
-    roots = [
-        root
-        for root in real_roots(ray)
-        if (root - point) * direction > 0 and (limit is None or (root - limit) * direction <= 0)
-    ]
-    return min(roots, key=lambda root: (root - point) * direction, default=None)
+    """The nearest root or jump below zero, from the present prices outward."""
+    point = first_fall(path.headroom, path.still * 0, end, direction)
+    return _NEVER if point is None else _Found("price", point)
 
 
 # words ----------------------------------------------------------------------------------------------------------------

@@ -42,7 +42,15 @@ def percent(value: Decimal | None) -> str:
 def _figures(title: str, columns: list[str], rows: list[list[str]], *, left: int = 1) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < left else "right", header_style="dim", overflow="fold")
+        # a long name breaks at its underscores; a figure never breaks
+        header = column.replace("_", "_\n") if len(column) > 9 else column
+        table.add_column(
+            header,
+            justify="left" if index < left else "right",
+            header_style="dim",
+            no_wrap=index >= left,
+            vertical="top",
+        )
     for row in rows:
         table.add_row(*row)
     return table

@@ -30,7 +30,7 @@ def pool_lines(state: PoolState, rules: Rules) -> Line:
         currency,
         "sum of what each asset counts for",
         *_cite(slots.equity),
-        tuple(_asset_line(own, pool) for own in state.assets),
+        tuple(_asset_line(own, pool, rules) for own in state.assets),
     )
     maintenance = Line(
         "maintenance_margin",
@@ -60,7 +60,14 @@ def pool_lines(state: PoolState, rules: Rules) -> Line:
     return Line(f"headroom of {pool.name}", state.headroom, currency, words, *_cite(slots.levels), tuple(parts))
 
 
-def _asset_line(own: AssetState, pool: Pool) -> Line:
+def _row_sources(name: str, rules: Rules) -> tuple[str, ...]:
+    """Where the table rows of a symbol or asset come from."""
+    if name in rules.overridden:
+        return ("the account file",)
+    return tuple(sorted(rules.row_sources.get(name, ())))
+
+
+def _asset_line(own: AssetState, pool: Pool, rules: Rules) -> Line:
     asset, slots = own.asset, pool.slots
     unit = asset.name
     parts = [Line("wallet_balance", asset.balance.wallet_balance, unit)]
@@ -75,21 +82,22 @@ def _asset_line(own: AssetState, pool: Pool) -> Line:
             for leg in exposure.legs
         )
         parts.append(Line("unrealized_pnl", own.pnl, unit, "sum over positions", *_cite(slots.valuation), legs))
+    rule, source = _cite(slots.collateral)
+    words = "balance + PnL"
     if slots.collateral.kind == "bid_ask" and not pool.isolated:
         parts += [Line("bid_rate", asset.bid, pool.currency), Line("ask_rate", asset.ask, pool.currency)]
         words = "min(equity x bid_rate, equity x ask_rate)"
-    elif asset.price != 1:
-        parts.append(Line("index_price", asset.price, pool.currency))
-        words = (
-            "(balance after collateral ratio + PnL) x index_price"
-            if not pool.weighted
-            else "equity after ratio x index_price"
-        )
-    else:
-        words = "balance + PnL"
+    elif asset.name != pool.currency:
+        worth = asset.worth(asset.cash, asset.price, asset.bid, asset.ask)
+        source = tuple(dict.fromkeys((*source, *_row_sources(asset.name, rules))))
+        parts += [
+            Line("index_price", asset.price, pool.currency),
+            Line("collateral_value", worth, pool.currency, "balance after its collateral ratio x index_price"),
+        ]
+        words = "(balance + PnL) after collateral ratio" if pool.weighted else "collateral_value + PnL x index_price"
     if not asset.counts:
-        words = "not used as collateral: counts only when owed; " + words
-    return Line(asset.name, own.equity, pool.currency, words, *_cite(slots.collateral), tuple(parts))
+        words = "not used as collateral, counts only when owed: " + words
+    return Line(asset.name, own.equity, pool.currency, words, rule, source, tuple(parts))
 
 
 def _pnl_line(exposure: Exposure, leg: Leg, gain: Num, unit: str) -> Line:
@@ -125,6 +133,5 @@ def _exposure_line(exposure: Exposure, kept: Num, own: AssetState, pool: Pool, r
         words = "reserved to close, fixed at opening" if exposure.sizes else "held at entry value, close fee included"
         parts.append(Line("close_fee" if exposure.sizes else "fixed", exposure.fixed, unit, words))
     rule, source = _cite(slot)
-    if exposure.symbol.name in rules.overridden:
-        source = (*source, "table given by the account file")
+    source = (*source, *_row_sources(exposure.symbol.name, rules))
     return Line(exposure.symbol.name, kept, unit, "notional x rate - deduction + fees", rule, source, tuple(parts))

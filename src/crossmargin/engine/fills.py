@@ -46,11 +46,14 @@ def fill(
     contract_size: Decimal,
     fee_rate: Decimal,
     leverage: Decimal | None = None,
+    exact: bool = False,
 ) -> Fill:
     """Apply one fill to a position in its symbol and side.
 
     Same direction adds at the average entry; the opposite direction reduces and realizes PnL. A fill that would turn
     the position round is refused: close it and open the rest as two fills, so that each has its own entry price.
+    ``quantity`` may be a :class:`~crossmargin.engine.ray.Ray`, to solve for it. ``exact`` keeps every digit of the
+    average entry price, so that a hypothetical fill creates and destroys no money; else it has 18 decimals.
     """
     with localcontext(CONTEXT):
         inverse = parse_symbol(symbol).kind == "inverse"
@@ -59,12 +62,15 @@ def fill(
         size = quantity * contract_size
         fee = formulas.share_of(notional(size, price), fee_rate)
         if position is None:
-            opened = Position(symbol=symbol, quantity=quantity, entry_price=price, leverage=leverage)
-            return Fill(opened, Decimal(0), fee)
+            # a price on a moved market has more digits than an input may have: it is set, not read
+            opened = Position(symbol=symbol, quantity=Decimal(1), entry_price=Decimal(1), leverage=leverage)
+            return Fill(opened.model_copy(update={"quantity": quantity, "entry_price": price}), Decimal(0), fee)
         held = position.quantity
         if (held > 0) == (quantity > 0):
             entry = average_entry(held * contract_size, position.entry_price, size, price, inverse=inverse)
-            grown = {"quantity": held + quantity, "entry_price": entry.quantize(_DIGITS)}
+            # a quantity that is a ray (a size being solved for) has no digits to cut
+            rounded = entry.quantize(_DIGITS) if isinstance(entry, Decimal) and not exact else entry
+            grown = {"quantity": held + quantity, "entry_price": rounded}
             if leverage is not None:
                 grown["leverage"] = leverage
             return Fill(position.model_copy(update=grown), Decimal(0), fee)

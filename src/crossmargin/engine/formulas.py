@@ -140,8 +140,8 @@ def open_loss(size: Num, mark_price: Num, order_price: Num) -> Num:
 def tier_credit(floor: Num, ratio: Num, previous_ratio: Num, previous_credit: Num) -> Num:
     """The credit that keeps a marginal collateral table continuous at ``floor``.
 
-    >>> tier_credit(10, 0.95, 0.98, 0)
-    0.3000000000000003
+    >>> tier_credit(10, 0.5, 1, 0)
+    5.0
     """
     return previous_credit + floor * (previous_ratio - ratio)
 
@@ -173,6 +173,17 @@ def bid_ask_value(amount: Num, bid_rate: Num, ask_rate: Num) -> Num:
     -10.2
     """
     return min(amount * bid_rate, amount * ask_rate)
+
+
+def funding_payment(size: Num, notional: Num, rate: Num) -> Num:
+    """Funding that one interval costs: notional x rate, paid by longs and received by shorts; below 0 = received.
+
+    Source: Bybit, funding fee = position value x funding rate.
+
+    >>> funding_payment(-2, 100, 0.5)
+    -50.0
+    """
+    return notional * rate if size > 0 else -(notional * rate)
 
 
 def headroom(equity: Num, requirement: Num) -> Num:

@@ -193,6 +193,8 @@ class _Preparation:
             exposure = self._exposure(symbol, groups.get(symbol, []), orders.get(symbol, []), slots, isolated=False)
             by_name[parse_symbol(symbol).settle].exposures.append(exposure)
         if unified:
+            if not assets:
+                return []
             return [self._pool("account", self.rules.reference_currency, slots, assets, isolated=False)]
         return [self._pool(asset.name, asset.name, slots, [asset], isolated=False) for asset in assets]
 
@@ -204,7 +206,7 @@ class _Preparation:
         margin = position.isolated_margin or Decimal(0)
         asset = Asset(
             name=symbol.settle,
-            balance=Balance(wallet_balance=margin),
+            balance=Balance.model_construct(wallet_balance=margin),  # checked as isolated_margin; may be a ray
             cash=self.convert(margin),
             price=self.convert(Decimal(1)),
             bid=self.convert(Decimal(1)),
@@ -361,7 +363,7 @@ class _Preparation:
         return exposure
 
     def _taker_fee(self, symbol: str, slots: Slots, where: str) -> Decimal:
-        fee = self.rules.taker_fees.get(symbol, slots.fees.taker if slots.fees else None)
+        fee = self.rules.taker_fee(symbol)
         orders = slots.initial_margin.orders
         needed = (
             slots.initial_margin.close_fee != "none"

@@ -11,7 +11,7 @@ formula is exact; its root is the threshold, and its slope the sensitivity. No b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -143,12 +143,26 @@ class Ray:
         return self.__mul__(1 / other)
 
     def __rtruediv__(self, other: Num) -> Ray:
-        if self.extra is not None or not self.a:
+        if self.extra is not None:
+            return other * self._reciprocal_of_fraction()
+        if not self.a:
             raise UnsupportedRule("line of prices", "a quotient of moving prices has no closed form here")
         if not self.b:
             return Ray(other / self.a, self.b, self.line)
         zero = self.b * 0
         return Ray(zero, zero, self.line, (zero, ((self.b / self.a, other / self.a),)))
+
+    def _reciprocal_of_fraction(self) -> Ray:
+        """1 / (a + r / (1 + d s)) = (1 + d s) / (a + r + a d s): an average entry price that grows with a size."""
+        square, fractions = self.extra or (0, ())
+        whole = self.a + fractions[0][1] if len(fractions) == 1 else 0
+        if square or self.b or not whole:
+            raise UnsupportedRule("line of prices", "a quotient of moving prices has no closed form here")
+        (d, r) = fractions[0]
+        zero = self.a * 0
+        if not self.a:
+            return Ray(1 / r, d / r, self.line)
+        return Ray(1 / self.a, zero, self.line, (zero, ((self.a * d / whole, 1 / whole - 1 / self.a),)))
 
     def __abs__(self) -> Ray:
         return -self if self < 0 else self
@@ -208,6 +222,46 @@ def _sum(left: _EXTRA | None, right: _EXTRA | None) -> _EXTRA | None:
     return (square, fractions) if square or fractions else None
 
 
+# walking --------------------------------------------------------------------------------------------------------------
+
+_MAX_PIECES = 200_000
+
+
+def first_fall(figure: Callable[[Num, int], Ray], start: Num, end: Num | None, direction: int) -> Num | None:
+    """The nearest root or jump below zero of a figure, stretch by stretch from ``start`` outward; None = there is none.
+
+    ``figure(point, direction)`` is the figure near a point, on the branches that hold just beyond it. ``end`` bounds
+    the walk (None = no bound). The answer is ``start`` itself where the figure is below zero there, or about to be.
+    Raises :class:`UnsupportedRule` where a stretch has no closed form.
+    """
+    point = start
+    for _ in range(_MAX_PIECES):
+        ray = figure(point, direction)
+        value, line = ray.at(point), ray.line
+        scale = line.tolerance * (abs(ray.a) + abs(ray.b * point) + abs(value - ray.a))
+        if value < -scale or (abs(value) <= scale and ray.slope(point) * direction < 0):
+            return point
+        kink = line.high if direction > 0 else line.low
+        if kink is not None and end is not None and (kink - end) * direction >= 0:
+            kink = None
+        root = _nearest_root(ray, point, kink if kink is not None else end, direction)
+        if root is not None:
+            return root
+        if kink is None:
+            return None
+        point = kink
+    raise UnsupportedRule("line of prices", f"it has more than {_MAX_PIECES} stretches")
+
+
+def _nearest_root(ray: Ray, point: Num, limit: Num | None, direction: int) -> Num | None:
+    roots = [
+        root
+        for root in real_roots(ray)
+        if (root - point) * direction > 0 and (limit is None or (root - limit) * direction <= 0)
+    ]
+    return min(roots, key=lambda root: (root - point) * direction, default=None)
+
+
 # roots ----------------------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +283,27 @@ def real_roots(ray: Ray) -> list[Num]:
             (numerator[i] if i < len(numerator) else zero) + (term[i] if i < len(term) else zero)
             for i in range(max(len(numerator), len(term)))
         ]
+    poles = [-1 / d for d, _ in fractions]
+    return [root for root in _polynomial_roots(numerator, ray.line.tolerance) if root not in poles]
+
+
+def turning_points(ray: Ray) -> list[Num]:
+    """Every ``s`` at which the slope of the ray's formula is zero and finite, rising; empty for a straight ray."""
+    if ray.extra is None:
+        return []
+    square, fractions = ray.extra
+    one = ray.a * 0 + 1
+    # slope = b + 2 c s - sum r d / (1 + d s)^2, over the common denominator of all its squares
+    numerator = [ray.b, 2 * square]
+    for d, _ in fractions:
+        numerator = _times(numerator, _times([one, d], [one, d]))
+    for index, (d, r) in enumerate(fractions):
+        term = [-r * d]
+        for other, (e, _) in enumerate(fractions):
+            if other != index:
+                term = _times(term, _times([one, e], [one, e]))
+        for power, coefficient in enumerate(term):
+            numerator[power] += coefficient
     poles = [-1 / d for d, _ in fractions]
     return [root for root in _polynomial_roots(numerator, ray.line.tolerance) if root not in poles]
 

@@ -6,7 +6,7 @@ back-tests and every threshold go through it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
@@ -188,7 +188,7 @@ class Path:
     def __init__(self, state: PoolState, marks: Mapping[str, Num], rates: Mapping[str, Num]) -> None:
         self.pool = pool = state.pool
         self.still = state.headroom * 0
-        self._one = pool.assets[0].price * 0 + 1
+        self._one = self.still + 1
         self._assets: list[tuple[Asset, Num, Num, Num, list[tuple[Exposure, Num]]]] = []
         multiple = pool.liquidation_multiple
         for own in state.assets:
@@ -246,6 +246,26 @@ class Path:
         return total if self.scale is None else total * Ray(self._one, self.scale, line)
 
 
+Case = tuple[Account, Market, Rules]
+
+
+def headroom_along(build: Callable[[Ray], Case], pool: str, point: Num, direction: int) -> Ray:
+    """The headroom of one pool as any input moves: the judge, fed with the case that ``build`` makes of ``s``.
+
+    Exact decimals; near ``point``, on the branches that hold just beyond it in ``direction``. What ``build`` puts ``s``
+    into (a price, a balance, a quantity, a ratio) skips validation, as ``model_copy`` does. A pool that the case does
+    not make is empty: its headroom is 0.
+    """
+    line = Line(point, direction, track=True)
+    zero, one = Decimal(0), Decimal(1)
+    prepared = prepare(*build(Ray(zero, one, line)))
+    for found in prepared.pools:
+        if found.name == pool:
+            room = measure(found).headroom
+            return room if type(room) is Ray else Ray(room, zero, line)
+    return Ray(zero, zero, line)
+
+
 # the report -----------------------------------------------------------------------------------------------------------
 
 
@@ -269,7 +289,7 @@ def report(prepared: Prepared, *, explain: bool = True) -> Report:
         lines = tuple(pool_lines(state, prepared.rules) for state in states) if explain else ()
         totals, notes = _totals(pools, prepared)
     rules = prepared.rules
-    assumed = rules.assumed()
+    assumed = rules.assumed([row.symbol for row in positions] + [row.asset for row in balances])
     if assumed:
         notes += (f"assumed, not documented: {'; '.join(assumed)}",)
     return Report(
@@ -307,12 +327,14 @@ def _pool_report(state: PoolState) -> PoolReport:
     notes = []
     if initial is None:
         notes.append(f"{pool.name}: initial margin is unknown because a leverage is missing")
-    pnl = sum((own.pnl * own.asset.price for own in state.assets), _ZERO)
+    collateral = sum((_worth(own, own.asset.cash) for own in state.assets), _ZERO)
+    # where the collateral rule applies to PnL too, PnL is worth what it adds to the collateral
+    gain = sum((own.pnl * own.asset.price for own in state.assets), _ZERO)
     return PoolReport(
         name=pool.name,
         currency=pool.currency,
-        collateral_value=sum((_worth(own, own.asset.cash) for own in state.assets), _ZERO),
-        unrealized_pnl=pnl,
+        collateral_value=collateral,
+        unrealized_pnl=state.equity - collateral if pool.weighted else gain,
         equity=state.equity + _ZERO,
         initial_margin=None if initial is None else initial + _ZERO,
         maintenance_margin=state.maintenance + _ZERO,
@@ -331,10 +353,13 @@ def _worth(own: AssetState, amount: Num) -> Num:
     return asset.worth(amount, asset.price, asset.bid, asset.ask)
 
 
-def _withdrawable(state: PoolState) -> Decimal | None:
-    """What may leave the pool, in its currency; None where the profile or a leverage does not say."""
+def removable(state: PoolState) -> Decimal | None:
+    """Equity of a pool beyond what its withdrawal rule keeps, in the pool's currency, below 0 where that is not met.
+
+    None where the profile has no rule or a leverage is missing. Bonus credit never leaves.
+    """
     rule = state.pool.slots.withdrawal
-    if rule is None or state.initial is None or state.pool.isolated:
+    if rule is None or state.initial is None:
         return None
     kept = state.initial
     if rule.kind == "keep_share":
@@ -349,7 +374,18 @@ def _withdrawable(state: PoolState) -> Decimal | None:
         )
         kept = max(kept, formulas.share_of(gross, rule.share))
     lent = sum((own.asset.balance.bonus_credit * own.asset.price for own in state.assets), _ZERO)
-    free = state.equity - kept - (lent if state.pool.slots.equity.bonus_credit else _ZERO)
+    free: Decimal = state.equity - kept - (lent if state.pool.slots.equity.bonus_credit else _ZERO)
+    return free
+
+
+def _withdrawable(state: PoolState) -> Decimal | None:
+    """What may leave the pool, in its currency; None where the profile or a leverage does not say."""
+    rule = state.pool.slots.withdrawal
+    free = removable(state)
+    if rule is None or free is None or state.pool.isolated:
+        return None
+    if rule.kind == "keep_share":
+        return max(_ZERO, free)
     wallet: Decimal = sum(
         (
             max(_ZERO, own.asset.balance.wallet_balance - own.asset.balance.locked) * own.asset.price

@@ -165,9 +165,10 @@ def _rules(
     raw: Mapping[str, Any], since: date, slots: Slots, sources: Mapping[str, Source], reading: _Reading
 ) -> Rules:
     tables = slots.tables
-    brackets = _brackets(tables.brackets, slots, reading, sources) if tables and tables.brackets else {}
-    collateral = _collateral(tables.collateral, reading, sources) if tables and tables.collateral else {}
-    sizes = _contracts(tables.contracts, reading, sources) if tables and tables.contracts else {}
+    cited: _Cited = {}
+    brackets = _brackets(tables.brackets, slots, reading, sources, cited) if tables and tables.brackets else {}
+    collateral = _collateral(tables.collateral, reading, sources, cited) if tables and tables.collateral else {}
+    sizes = _contracts(tables.contracts, reading, sources, cited) if tables and tables.contracts else {}
     return Rules(
         profile=str(raw.get("id")),
         venue=str(raw.get("venue")),
@@ -180,21 +181,31 @@ def _rules(
         contract_sizes=sizes,
         assets=collateral,
         taker_fees={},
+        row_sources={name: frozenset(ids) for name, ids in cited.items()},
     )
 
 
-def _named_source(row: Mapping[str, str], where: str, reading: _Reading, sources: Mapping[str, Source]) -> None:
-    if row.get("source") not in sources:
-        reading.fault(f"{where}.source", row.get("source"), "is not one of the profile's sources")
+_Cited = dict[str, set[str]]
+"""The sources of the rows of each symbol and asset."""
+
+
+def _cite(
+    row: Mapping[str, str], column: str, where: str, reading: _Reading, sources: Mapping[str, Source], cited: _Cited
+) -> None:
+    source = row.get("source", "")
+    if source not in sources:
+        reading.fault(f"{where}.source", source, "is not one of the profile's sources")
+    for name in row[column].split():
+        cited.setdefault(name, set()).add(source)
 
 
 def _brackets(
-    name: str, slots: Slots, reading: _Reading, sources: Mapping[str, Source]
+    name: str, slots: Slots, reading: _Reading, sources: Mapping[str, Source], cited: _Cited
 ) -> dict[str, tuple[Bracket, ...]]:
     found: dict[str, list[Bracket]] = {}
     for number, row in enumerate(reading.rows(name, _BRACKET_COLUMNS), start=2):
         where = f"{name}:{number}"
-        _named_source(row, where, reading, sources)
+        _cite(row, "symbols", where, reading, sources, cited)
         fields = {key: text for key, text in row.items() if key not in ("symbols", "source") and text}
         try:
             bracket = Bracket.model_validate(fields)
@@ -221,12 +232,12 @@ def _brackets(
     return tables
 
 
-def _collateral(name: str, reading: _Reading, sources: Mapping[str, Source]) -> dict[str, AssetRule]:
+def _collateral(name: str, reading: _Reading, sources: Mapping[str, Source], cited: _Cited) -> dict[str, AssetRule]:
     tiers: dict[str, list[CollateralTier]] = {}
     buffers: dict[str, dict[str, str]] = {}
     for number, row in enumerate(reading.rows(name, _COLLATERAL_COLUMNS), start=2):
         where = f"{name}:{number}"
-        _named_source(row, where, reading, sources)
+        _cite(row, "assets", where, reading, sources, cited)
         given = {key: row[key] for key in ("bid_buffer", "ask_buffer") if row.get(key)}
         for asset in row["assets"].split():
             buffers.setdefault(asset, {}).update(given)
@@ -253,10 +264,10 @@ def _collateral(name: str, reading: _Reading, sources: Mapping[str, Source]) -> 
     return found
 
 
-def _contracts(name: str, reading: _Reading, sources: Mapping[str, Source]) -> dict[str, Decimal]:
+def _contracts(name: str, reading: _Reading, sources: Mapping[str, Source], cited: _Cited) -> dict[str, Decimal]:
     found = {}
     for number, row in enumerate(reading.rows(name, _CONTRACT_COLUMNS), start=2):
-        _named_source(row, f"{name}:{number}", reading, sources)
+        _cite(row, "symbols", f"{name}:{number}", reading, sources, cited)
         try:
             size = parse_decimal(row["contract_size"])
         except ValueError as error:

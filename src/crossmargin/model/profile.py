@@ -6,7 +6,7 @@ revision restates only the slots that changed at its date; the loader merges the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -172,16 +172,18 @@ class Levels(Slot):
 
 
 class Funding(Slot):
-    """How often funding is exchanged and on which price."""
+    """How often funding is exchanged, on which price, and the most a rate may be an interval (either sign)."""
 
     interval_hours: Annotated[Positive, Field(le=24)]
     price: Literal["mark", "oracle"] = "mark"
+    cap: Rate | None = None
 
 
 class Withdrawal(Slot):
-    """What may leave: ``available`` = free collateral; ``keep_share`` keeps max(initial, share x value of positions).
+    """What may leave, bonus credit never.
 
-    Never more than the wallet holds, and never bonus credit.
+    ``available``: free collateral, at most what the wallet holds. ``keep_share``: equity, unrealized profit included,
+    down to max(initial margin, share x value of positions).
     """
 
     kind: Literal["available", "keep_share"]
@@ -195,6 +197,148 @@ class ContractSizes(Slot):
     inverse: Positive | None = None
 
 
+class CancelOrders(RuleNoun):
+    """Cancel resting orders: every one of the account, or those in the symbols of the pool that breaks."""
+
+    step: Literal["cancel_orders"]
+    scope: Literal["all", "symbol"] = "all"
+
+
+class Repay(RuleNoun):
+    """Repay debts from the other assets, sold ``buffer`` (a fraction) below their index price."""
+
+    step: Literal["repay"]
+    buffer: Rate = Decimal(0)
+
+
+class OffsetTwoSided(RuleNoun):
+    """Close long against short at mark: of the same symbol, or of every linear contract on the same coin."""
+
+    step: Literal["offset_two_sided"]
+    match: Literal["symbol", "coin"] = "symbol"
+
+
+class Closing(RuleNoun):
+    """What the steps that close have in common.
+
+    ``price``: the market's (mark, worse by the fraction ``discount``: slippage or a liquidator's reward), or the
+    pool's bankruptcy price, where the insurance fund is the counterparty.
+    """
+
+    price: Literal["mark", "bankruptcy"] = "mark"
+    discount: Rate = Decimal(0)
+
+    @model_validator(mode="after")
+    def _one_price(self) -> Self:
+        if self.price == "bankruptcy" and self.discount:
+            raise ValueError("discount: is given beside price = 'bankruptcy'; a discount is one on the mark price")
+        return self
+
+
+class ReduceToRequirement(Closing):
+    """Close just enough, largest loss first, for the pool to stand above its requirement again."""
+
+    step: Literal["reduce_to_requirement"]
+    price: Literal["mark"] = "mark"
+
+
+class ReduceByBracket(Closing):
+    """Bring a position down by so many maintenance brackets at a time, largest loss first."""
+
+    step: Literal["reduce_by_bracket"]
+    brackets: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class ReduceSlice(Closing):
+    """Send a share of a position worth more than ``above_notional`` (settle asset) first; then wait the cooldown."""
+
+    step: Literal["reduce_slice"]
+    share: Annotated[Rate, Field(gt=0, lt=1)]
+    above_notional: NonNegative = Decimal(0)
+    cooldown_seconds: NonNegative = Decimal(0)
+
+
+class LargestLossFirst(Closing):
+    """Close whole positions one after another, the largest unrealized loss first."""
+
+    step: Literal["largest_loss_first"]
+
+
+class ProRata(Closing):
+    """Close the same share of every position: the smallest that suffices, or (``whole``) all of it."""
+
+    step: Literal["pro_rata"]
+    price: Literal["mark"] = "mark"
+    whole: bool = False
+
+
+class TakeOver(RuleNoun):
+    """The insurance fund takes positions over at the bankruptcy price: one after another, or all of the pool."""
+
+    step: Literal["take_over"]
+    scope: Literal["position", "pool"] = "position"
+
+
+class Backstop(RuleNoun):
+    """Below ``share_of_maintenance`` x the maintenance margin a backstop takes the pool and all its margin."""
+
+    step: Literal["backstop"]
+    share_of_maintenance: Rate
+
+
+class InsuranceFund(RuleNoun):
+    """The insurance fund pays what a flat pool owes."""
+
+    step: Literal["insurance_fund"]
+
+
+class AutoDeleverage(RuleNoun):
+    """What the fund cannot bear is closed at the bankruptcy price against profitable traders, by this ranking."""
+
+    step: Literal["auto_deleverage"]
+    ranking: str
+
+
+LiquidationStep = Annotated[
+    CancelOrders
+    | Repay
+    | OffsetTwoSided
+    | ReduceToRequirement
+    | ReduceByBracket
+    | ReduceSlice
+    | LargestLossFirst
+    | ProRata
+    | TakeOver
+    | Backstop
+    | InsuranceFund
+    | AutoDeleverage,
+    Field(discriminator="step"),
+]
+"""One step of a programme; each kind has its own keys and no others."""
+
+_CLOSES_ALL = {"largest_loss_first", "pro_rata", "take_over"}
+
+
+class Liquidation(Slot):
+    """What the venue does with a pool that has reached its liquidation level, step by step until it stands again.
+
+    ``liquidation_fee`` is a fraction of the value closed at the market, ``liquidation_fees`` the same for single
+    symbols; without one the taker fee is paid. ``remainder`` says who gets what the market gives better than the
+    bankruptcy price at a take-over.
+    """
+
+    programme: Annotated[tuple[LiquidationStep, ...], Field(min_length=1)]
+    liquidation_fee: Rate | None = None
+    liquidation_fees: dict[AnySymbol, Rate] = Field(default_factory=dict)
+    remainder: Literal["insurance_fund", "owner"] = "insurance_fund"
+
+    @model_validator(mode="after")
+    def _can_end(self) -> Self:
+        if not _CLOSES_ALL & {rule.step for rule in self.programme}:
+            raise ValueError(f"programme: has no step that closes everything; add one of {sorted(_CLOSES_ALL)}")
+        return self
+
+
 class IsolatedSlots(RuleNoun):
     """The slots that differ for isolated pockets."""
 
@@ -202,6 +346,7 @@ class IsolatedSlots(RuleNoun):
     initial_margin: InitialMargin | None = None
     maintenance_margin: MaintenanceMargin | None = None
     levels: Levels | None = None
+    liquidation: Liquidation | None = None
 
 
 class Tables(Slot):
@@ -226,6 +371,7 @@ class Slots(RuleNoun):
     fees: Fees | None = None
     funding: Funding | None = None
     withdrawal: Withdrawal | None = None
+    liquidation: Liquidation | None = None
     isolated: IsolatedSlots | None = None
     tables: Tables | None = None
 
@@ -342,6 +488,8 @@ class Rules:
     contract_sizes: Mapping[str, Decimal]
     assets: Mapping[str, AssetRule]
     taker_fees: Mapping[str, Decimal]
+    row_sources: Mapping[str, frozenset[str]]
+    """The sources of the table rows of each symbol and asset."""
     overridden: frozenset[str] = frozenset()
 
     def with_overrides(self, instruments: tuple[InstrumentRule, ...], assets: tuple[AssetRule, ...]) -> Rules:
@@ -381,9 +529,30 @@ class Rules:
         kind = parse_symbol(symbol).kind
         return self.slots.contract_sizes.inverse if kind == "inverse" else self.slots.contract_sizes.linear
 
-    def assumed(self) -> tuple[str, ...]:
-        """The titles of the sources that are only assumed."""
-        return tuple(s.title for s in self.sources.values() if s.status == "assumed")
+    def taker_fee(self, symbol: str) -> Decimal | None:
+        """The fee of a taker as a fraction of value, or None where no rule says."""
+        return self.taker_fees.get(symbol, self.slots.fees.taker if self.slots.fees else None)
+
+    def assumed(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The titles of what is only assumed in these slots and in the table rows of these symbols and assets."""
+        cited = _cited(self.slots)
+        for name in names:
+            if name not in self.overridden:
+                cited |= self.row_sources.get(name, frozenset())
+        return tuple(
+            source.title for key, source in self.sources.items() if key in cited and source.status == "assumed"
+        )
+
+
+def _cited(slots: RuleNoun) -> set[str]:
+    """The ids of every source that slots and the slots inside them name; the tables' own rows name theirs."""
+    cited: set[str] = set()
+    for _, value in slots:
+        if isinstance(value, Slot) and not isinstance(value, Tables):
+            cited |= set(value.source)
+        if isinstance(value, RuleNoun):
+            cited |= _cited(value)
+    return cited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

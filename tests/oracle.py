@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 VENUES = Path(__file__).resolve().parent.parent / "src" / "crossmargin" / "venues"
 
 Account = Mapping[str, Any]
-Row = tuple[F, F, F | None, F | None]  # floor, maintenance rate, max leverage, deduction where it is published
+Row = tuple[F, F | None, F | None, F | None]  # floor, stated rate, max leverage, deduction where it is published
+Table = tuple[tuple[F, F, F, F | None], ...]  # of brackets: floor, rate, deduction, max leverage
 
 
 # --- the law, as plain data ------------------------------------------------------------------------------------
@@ -57,7 +58,7 @@ class Law:
     strict: bool = False
     linear_size: F | None = F(1)
     inverse_size: F | None = F(1)
-    brackets: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    brackets: Mapping[str, Table] = field(default_factory=dict)
     fees: Mapping[str, F] = field(default_factory=dict)
     sizes: Mapping[str, F] = field(default_factory=dict)
     ratios: Mapping[str, list[tuple[F, F]]] = field(default_factory=dict)
@@ -74,18 +75,36 @@ def some(text: object) -> F | None:
 
 
 def row(raw: Mapping[str, Any]) -> Row:
-    floor, rate = F(str(raw["notional_floor"])), some(raw.get("maintenance_rate"))
-    return floor, rate if rate is not None else F(0), some(raw.get("max_leverage")), some(
-        raw.get("maintenance_deduction")
+    return (
+        F(str(raw["notional_floor"])),
+        some(raw.get("maintenance_rate")),
+        some(raw.get("max_leverage")),
+        some(raw.get("maintenance_deduction")),
     )
 
 
-def bracket_file(name: str) -> dict[str, tuple[Row, ...]]:
-    found: dict[str, tuple[Row, ...]] = {}
+def with_deductions(rows: Iterable[Row], *, half_of_max_leverage: bool = False) -> Table:
+    """By the venues' published recursion: deduction_n = deduction_(n-1) + floor_n x (rate_n - rate_(n-1))."""
+    table: list[tuple[F, F, F, F | None]] = []
+    for floor, stated, leverage, published in rows:
+        rate = 1 / (2 * leverage) if half_of_max_leverage and leverage is not None else stated
+        assert rate is not None, "a bracket without a rate"
+        if published is not None:
+            deduction = published
+        elif table:
+            deduction = table[-1][2] + floor * (rate - table[-1][1])
+        else:
+            deduction = F(0)
+        table.append((floor, rate, deduction, leverage))
+    return tuple(table)
+
+
+def bracket_file(name: str, *, half_of_max_leverage: bool = False) -> dict[str, Table]:
+    rows: dict[str, list[Row]] = {}
     for raw in read_csv(name):
         for symbol in raw["symbols"].split():
-            found[symbol] = (*found.get(symbol, ()), row(raw))
-    return found
+            rows.setdefault(symbol, []).append(row(raw))
+    return {s: with_deductions(r, half_of_max_leverage=half_of_max_leverage) for s, r in rows.items()}
 
 
 def ratio_file(name: str) -> dict[str, list[tuple[F, F]]]:
@@ -99,9 +118,7 @@ def ratio_file(name: str) -> dict[str, list[tuple[F, F]]]:
 
 def buffer_file(name: str) -> dict[str, tuple[F, F]]:
     return {
-        asset: (F(raw["bid_buffer"]), F(raw["ask_buffer"]))
-        for raw in read_csv(name)
-        for asset in raw["assets"].split()
+        asset: (F(raw["bid_buffer"]), F(raw["ask_buffer"])) for raw in read_csv(name) for asset in raw["assets"].split()
     }
 
 
@@ -118,6 +135,7 @@ class Contract(NamedTuple):
     linear: bool
 
 
+@cache
 def contract(symbol: str) -> Contract:
     pair, _, settle = symbol.partition(":")
     base, quote = pair.split("/")
@@ -168,7 +186,8 @@ def applied(law: Law, account: Account) -> Law:
     ratios, buffers = dict(law.ratios), dict(law.buffers)
     for rule in account.get("instruments", ()):
         if "brackets" in rule:
-            brackets[rule["symbol"]] = tuple(row(raw) for raw in rule["brackets"])
+            rows = [row(raw) for raw in rule["brackets"]]
+            brackets[rule["symbol"]] = with_deductions(rows, half_of_max_leverage=law.half_of_max_leverage)
         if "contract_size" in rule:
             sizes[rule["symbol"]] = F(str(rule["contract_size"]))
         if "taker_fee" in rule:
@@ -188,36 +207,9 @@ def applied(law: Law, account: Account) -> Law:
 # --- one position ----------------------------------------------------------------------------------------------
 
 
-Bracket = tuple[F, F, F, F | None]  # floor, rate, deduction, max leverage
-
-
-def bracket_table(law: Law, symbol: str) -> tuple[Bracket, ...]:
-    """The brackets of a contract with their deductions."""
-    return with_deductions(law.brackets[symbol], law.half_of_max_leverage)
-
-
-@cache
-def with_deductions(rows: tuple[Row, ...], half_of_max_leverage: bool) -> tuple[Bracket, ...]:
-    """By the venues' published recursion: deduction_n = deduction_(n-1) + floor_n x (rate_n - rate_(n-1))."""
-    table: list[Bracket] = []
-    for floor, stated, leverage, published in rows:
-        rate = stated
-        if half_of_max_leverage:
-            assert leverage is not None
-            rate = 1 / (2 * leverage)
-        if published is not None:
-            deduction = published
-        elif table:
-            deduction = table[-1][2] + floor * (rate - table[-1][1])
-        else:
-            deduction = F(0)
-        table.append((floor, rate, deduction, leverage))
-    return tuple(table)
-
-
-def bracket_of(law: Law, symbol: str, value: F) -> Bracket:
+def bracket_of(law: Law, symbol: str, value: F) -> tuple[F, F, F, F | None]:
     """The bracket a value lies in: the floor is exclusive, the cap inclusive."""
-    table = bracket_table(law, symbol)
+    table = law.brackets[symbol]
     return next((entry for entry in reversed(table) if entry[0] < value), table[0])
 
 
@@ -230,7 +222,6 @@ class Figures(NamedTuple):
     initial: F | None
     maintenance: F
     fee: F
-    leverage_cap: F | None
 
 
 def size_of(law: Law, symbol: str) -> F:
@@ -277,6 +268,7 @@ def kept_for(law: Law, symbol: str, value: F) -> F:
 
 
 def figures(law: Law, position: Mapping[str, Any], market: Market) -> Figures:
+    """One position on its own."""
     symbol = position["symbol"]
     quantity, entry, mark = F(str(position["quantity"])), F(str(position["entry_price"])), market.mark(symbol)
     side = 1 if quantity > 0 else -1
@@ -291,24 +283,21 @@ def figures(law: Law, position: Mapping[str, Any], market: Market) -> Figures:
     kept = value_at(prices[basis.maintenance])
     fee, leverage = bankruptcy_fee(law, position), position.get("leverage")
     initial = None if leverage is None else value_at(prices[basis.initial]) / F(str(leverage)) + fee
-    cap = bracket_of(law, symbol, kept)[3]
-    return Figures(
-        contract(symbol).settle, value_at(mark), pnl, initial, kept_for(law, symbol, kept) + fee, fee, cap
-    )
+    return Figures(contract(symbol).settle, value_at(mark), pnl, initial, kept_for(law, symbol, kept) + fee, fee)
 
 
-def shared_maintenance(law: Law, positions: list[Mapping[str, Any]], market: Market, rate: Mapping[str, F]) -> F:
+Shared = list[tuple[Mapping[str, Any], Figures]]
+
+
+def shared_maintenance(law: Law, shared: Shared, market: Market, rate: Mapping[str, F]) -> F:
     """What the positions of one shared pool need together; ``rate``: what a unit of each settle asset counts for."""
-    all_figures = [figures(law, position, market) for position in positions]
     if law.maintenance == "highest":
-        rates = [
-            bracket_of(law, p["symbol"], f.value)[1] for p, f in zip(positions, all_figures, strict=True)
-        ]
-        return max(rates, default=F(0)) * sum((f.value * rate[f.settle] for f in all_figures), F(0))
+        rates = [bracket_of(law, p["symbol"], f.value)[1] for p, f in shared]
+        return max(rates, default=F(0)) * sum((f.value * rate[f.settle] for _, f in shared), F(0))
     needed = F(0)
-    for position, one in zip(positions, all_figures, strict=True):
+    for position, one in shared:
         symbol = position["symbol"]
-        legs = [p for p in positions if p["symbol"] == symbol]
+        legs = [p for p, _ in shared if p["symbol"] == symbol]
         if law.netted and len(legs) > 1:
             assert law.cross.maintenance == "mark", "no document says how legs of two entry prices are netted"
             net = abs(sum((F(str(leg["quantity"])) for leg in legs), F(0)))
@@ -416,27 +405,24 @@ def judge(
         pocket = F(str(position["isolated_margin"]))
         pools[key] = Pool(key, pocket + one.pnl, one.initial, one.maintenance, one.pnl, True)
 
-    cross = [p for p in positions if p.get("margin_mode") != "isolated"]
-    shared = [figures(law, p, market) for p in cross]
+    shared = [(p, figures(law, p, market)) for p in positions if p.get("margin_mode") != "isolated"]
     orders = [order_margin(law, order, account, market) for order in account.get("open_orders", ())]
     if law.pooling == "per_settle":
-        for asset in sorted({*balances, *(f.settle for f in shared), *(settle for settle, _ in orders)}):
-            mine = [f for f in shared if f.settle == asset]
-            pnl = sum((f.pnl for f in mine), F(0))
+        for asset in sorted({*balances, *(f.settle for _, f in shared), *(settle for settle, _ in orders)}):
+            mine = [(p, f) for p, f in shared if f.settle == asset]
+            pnl = sum((f.pnl for _, f in mine), F(0))
             pools["cross", asset] = Pool(
                 ("cross", asset),
                 amount(balances.get(asset, "0")) + pnl,
-                total([*(f.initial for f in mine), *(margin for settle, margin in orders if settle == asset)]),
-                shared_maintenance(
-                    law, [p for p in cross if contract(p["symbol"]).settle == asset], market, {asset: F(1)}
-                ),
+                total([*(f.initial for _, f in mine), *(margin for settle, margin in orders if settle == asset)]),
+                shared_maintenance(law, mine, market, {asset: F(1)}),
                 pnl,
                 bool(mine),
             )
         return pools
 
-    pnl_of = {asset: F(0) for asset in [*balances, *(f.settle for f in shared), *(settle for settle, _ in orders)]}
-    for one in shared:
+    pnl_of = {asset: F(0) for asset in [*balances, *(f.settle for _, f in shared), *(settle for settle, _ in orders)]}
+    for _, one in shared:
         pnl_of[one.settle] += one.pnl
     equity, pnl_value = F(0), F(0)
     rate: dict[str, F] = {}
@@ -455,11 +441,11 @@ def judge(
                 equity += collateral_value(law, asset, held, counts(balances.get(asset, "0")), market)
     initial = total(
         [
-            *(None if f.initial is None else f.initial * rate[f.settle] for f in shared),
+            *(None if f.initial is None else f.initial * rate[f.settle] for _, f in shared),
             *(None if margin is None else margin * rate[settle] for settle, margin in orders),
         ]
     )
-    maintenance = shared_maintenance(law, cross, market, rate)
+    maintenance = shared_maintenance(law, shared, market, rate)
     pools["cross", ""] = Pool(("cross", ""), equity, initial, maintenance, pnl_value, bool(shared))
     return pools
 
@@ -473,12 +459,19 @@ Headroom = Callable[[F], F]
 
 def along_coins(law: Law, account: Account, key: Key, weights: Mapping[str, F]) -> Headroom:
     """Headroom when the coin c moves by 1 + weight x (factor - 1); one coin of weight 1 is simply its factor."""
-    return lambda f: judge(law, account, coins={c: 1 + w * (f - 1) for c, w in weights.items()})[key].headroom
+    rules, rest = applied(law, account), unruled(account)
+    return lambda f: judge(rules, rest, coins={c: 1 + w * (f - 1) for c, w in weights.items()})[key].headroom
 
 
 def along_mark(law: Law, account: Account, key: Key, symbol: str) -> Headroom:
     """Headroom when one mark moves and everything else stands still."""
-    return lambda f: judge(law, account, marks={symbol: f})[key].headroom
+    rules, rest = applied(law, account), unruled(account)
+    return lambda f: judge(rules, rest, marks={symbol: f})[key].headroom
+
+
+def unruled(account: Account) -> Account:
+    """The account without the rules it restates, which are in the applied law already."""
+    return {key: value for key, value in account.items() if key not in ("instruments", "assets")}
 
 
 def kinks(law: Law, account: Account) -> set[F]:
@@ -490,7 +483,7 @@ def kinks(law: Law, account: Account) -> set[F]:
         legs = [F(str(p["quantity"])) for p in account["positions"] if p["symbol"] == symbol]
         for quantity in {*legs, sum(legs, F(0))} - {F(0)}:
             value = value_of(rules, symbol, quantity, market.mark(symbol))
-            floors = [entry[0] for entry in bracket_table(rules, symbol) if entry[0] > 0]
+            floors = [entry[0] for entry in rules.brackets[symbol] if entry[0] > 0]
             found |= {floor / value if contract(symbol).linear else value / floor for floor in floors}
     return found
 
@@ -505,9 +498,7 @@ class Nearest(NamedTuple):
 def scan(headroom: Headroom, points: Iterable[F], *, low: F = LOW, high: F = HIGH) -> Nearest:
     """Walk outwards from 1 over a dense grid, and halve the first interval that changes sign until 1e-12."""
     inside = sorted({p for p in [*points, *GRID] if low <= p <= high} | {low, high})
-    return Nearest(
-        walk(headroom, [p for p in reversed(inside) if p < 1]), walk(headroom, [p for p in inside if p > 1])
-    )
+    return Nearest(walk(headroom, [p for p in reversed(inside) if p < 1]), walk(headroom, [p for p in inside if p > 1]))
 
 
 def walk(headroom: Headroom, points: list[F]) -> F | None:
@@ -546,7 +537,7 @@ def since(day: date, *tables: tuple[str, str]) -> str:
     return max((start, name) for start, name in tables if start <= day.isoformat())[1]
 
 
-def _binance_table(day: date) -> dict[str, tuple[Row, ...]]:
+def _binance_table(day: date) -> dict[str, Table]:
     name = since(
         day,
         ("2020-08-14", "-2020"),
@@ -608,7 +599,7 @@ def _hyperliquid(day: date) -> Law:
         collateral="settle",
         half_of_max_leverage=True,
         strict=True,
-        brackets=bracket_file(f"hyperliquid{name}.brackets.csv"),
+        brackets=bracket_file(f"hyperliquid{name}.brackets.csv", half_of_max_leverage=True),
     )
 
 

@@ -248,12 +248,17 @@ def accounts(draw: st.DrawFn, name: str, *, orders: bool = True, most: int = 6) 
     menu = MENUS[name]
     found: Account = {"profile": menu.profile, "as_of": draw(st.sampled_from(menu.as_of))}
     law = oracle.law_of(menu.profile, found["as_of"])
-    base = {coin: draw(near(price, 970, 1030) if coin in STABLE else near(price)) for coin, price in PRICES.items()}
     symbols = draw(st.lists(st.sampled_from(menu.symbols), min_size=1, max_size=min(4, most), unique=True))
     restated = [s for s in symbols if s not in law.brackets or draw(st.integers(0, 9)) == 0]
     if restated:
         found["instruments"] = [draw(instrument(menu, symbol)) for symbol in restated]
     rules = oracle.applied(law, found)
+    settles = {oracle.contract(symbol).settle for symbol in symbols}
+    coins = sorted({*draw(st.lists(st.sampled_from(menu.coins), max_size=3, unique=True)), *settles})
+    base = {
+        coin: draw(near(PRICES[coin], 970, 1030) if coin in STABLE else near(PRICES[coin]))
+        for coin in sorted({*coins, *(oracle.contract(symbol).base for symbol in symbols)})
+    }
 
     mark: dict[str, str] = {}
     positions: list[Account] = []
@@ -267,15 +272,9 @@ def accounts(draw: st.DrawFn, name: str, *, orders: bool = True, most: int = 6) 
                 positions.append(draw(position(menu, symbol, size, F(mark[symbol]), side)))
     found["positions"] = positions
 
-    settles = {oracle.contract(symbol).settle for symbol in symbols}
-    coins = sorted({*draw(st.lists(st.sampled_from(menu.coins), max_size=3, unique=True)), *settles})
     prices = oracle.Market({"market": {"mark_price": mark}})
     shared = [oracle.figures(rules, p, prices) for p in positions if "isolated_margin" not in p]
-    in_quote = {"worth": F(100)}
-    for one in shared:
-        in_quote["worth"] += one.value * base[one.settle]
-    found["balances"] = {coin: draw(balance(menu, coin_scale(law, coin, shared, in_quote["worth"], base)))
-                         for coin in coins}  # fmt: skip
+    found["balances"] = {coin: draw(balance(menu, backed(law, coin, shared, base))) for coin in coins}
     found["market"] = {"mark_price": mark, **draw(rates(menu, law, coins, base))}
 
     crossed = [s for s in symbols if not any(p["symbol"] == s and "isolated_margin" in p for p in positions)]
@@ -290,11 +289,10 @@ def accounts(draw: st.DrawFn, name: str, *, orders: bool = True, most: int = 6) 
     return found
 
 
-def coin_scale(law: oracle.Law, coin: str, shared: list[oracle.Figures], worth: F, base: dict[str, F]) -> F:
-    """What of a coin the positions it backs are worth."""
-    if law.pooling == "per_settle":
-        return sum((one.value for one in shared if one.settle == coin), F(100) / base[coin])
-    return worth / base[coin]
+def backed(law: oracle.Law, coin: str, shared: list[oracle.Figures], base: dict[str, F]) -> F:
+    """What the positions that a coin backs are worth, in that coin."""
+    worth = [one.value * base[one.settle] for one in shared if law.pooling == "one" or one.settle == coin]
+    return sum(worth, F(100)) / base[coin]
 
 
 @st.composite

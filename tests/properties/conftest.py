@@ -14,12 +14,17 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
 _LOUD = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 settings.register_profile(
-    "house", derandomize=True, deadline=None, max_examples=60, print_blob=True, suppress_health_check=_LOUD, database=None
+    "house",
+    derandomize=True,
+    deadline=None,
+    max_examples=40,
+    print_blob=True,
+    suppress_health_check=_LOUD,
+    database=None,
 )
 settings.register_profile(
-    "search", deadline=None, max_examples=2000, print_blob=True, suppress_health_check=_LOUD, database=None
-)
-settings.register_profile(
-    "triage", settings.get_profile("house"), phases=[Phase.generate], report_multiple_bugs=False
-)  # the first failure as it came, without the minutes of making it small
+    # other examples each time, many; the first failure as it came, without the minutes of making it small
+    "search", settings.get_profile("house"), derandomize=False, max_examples=1000, phases=[Phase.generate],
+    report_multiple_bugs=False,
+)  # fmt: skip
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))

@@ -57,5 +57,10 @@ def pool_names(account: dict[str, Any], report: Any, law: oracle.Law) -> dict[or
     return found
 
 
+def gone(law: oracle.Law, pool: oracle.Pool) -> bool:
+    """Whether a pool is liquidated: an empty one is not, for nothing is asked of it; a pool of debts is."""
+    return pool.headroom < 0 or (pool.headroom == 0 and pool.requirement and not law.strict)
+
+
 def judged(account: dict[str, Any]) -> dict[oracle.Key, oracle.Pool]:
     return oracle.judge(oracle.law_of(account["profile"], account["as_of"]), account)

@@ -50,9 +50,11 @@ def test_maintenance_is_above_zero_and_within_initial(profile: str):
     @given(single(profile), st.integers(1, 100))
     def holds(drawn: tuple[dict[str, Any], oracle.Law], percent: int) -> None:
         account, law = drawn
-        cap = oracle.figures(law, account["positions"][0], oracle.Market(account)).leverage_cap
+        position = account["positions"][0]
+        value = oracle.figures(law, position, oracle.Market(account)).value
+        cap = oracle.bracket_of(law, position["symbol"], value)[3]
         if cap is not None:
-            account["positions"][0]["leverage"] = text(1 + (cap - 1) * percent / 100, 2)
+            position["leverage"] = text(1 + (cap - 1) * percent / 100, 2)
         line = report_of(account).positions[0]
         assert line.initial_margin is not None
         assert 0 < line.maintenance_margin <= line.initial_margin
@@ -80,7 +82,7 @@ def test_maintenance_does_not_jump_at_any_bracket_edge(profile: str):
     def holds(drawn: tuple[dict[str, Any], oracle.Law], pick: int) -> None:
         account, law = drawn
         symbol = account["positions"][0]["symbol"]
-        floors = [entry[0] for entry in oracle.bracket_table(law, symbol) if entry[0] > 0]
+        floors = [entry[0] for entry in law.brackets[symbol] if entry[0] > 0]
         if not floors:
             return
         mark, size = oracle.Market(account).mark(symbol), oracle.size_of(law, symbol)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction as F
 
 import oracle
-from oracle import Basis, Law, judge, scan
+from oracle import Basis, Law, judge, scan, with_deductions
 
 ONE = ("cross", "")
 
@@ -25,14 +25,14 @@ def test_binance_deductions_follow_the_published_recursion():
     law = Law("USD", brackets=oracle.bracket_file("binance-usdm.brackets.csv"))
     # TIERS.md, 1.1: the cum column of the snapshot, not our file
     printed = [0, 50, 950, 11450, 131450, 481450, 2981450, 14481450, 26481450, 41481450, 121481450, 421481450]
-    assert [entry[2] for entry in oracle.bracket_table(law, "BTC/USDT:USDT")] == printed
+    assert [entry[2] for entry in law.brackets["BTC/USDT:USDT"]] == printed
 
 
 def test_binance_two_position_cross_example():
     """FAQ b3c689c1: 1153.26 for ETH and 26316.89 for BTC."""
     brackets = {
-        "BTC/USDT:USDT": ((F(0), F("0.025"), None, F(16300)),),
-        "ETH/USDT:USDT": ((F(0), F("0.1"), None, F(135365)),),
+        "BTC/USDT:USDT": with_deductions([(F(0), F("0.025"), None, F(16300))]),
+        "ETH/USDT:USDT": with_deductions([(F(0), F("0.1"), None, F(135365))]),
     }
     law = Law("USD", pooling="per_settle", collateral="settle", brackets=brackets)
     account = {
@@ -65,14 +65,14 @@ def test_binance_multi_assets_charges_debts_and_requirements_at_ask():
 
 def test_binance_coin_margined_maintenance_counts_coins():
     """FAQ ceccfcfb: a 300 BTC position has 12.5 % and a deduction of 11.81 BTC."""
-    rows = ((F(0), F("0.05"), None, F("1.81")), (F("133.333"), F("0.125"), None, F("11.81")))
+    rows = with_deductions([(F(0), F("0.05"), None, F("1.81")), (F("133.333"), F("0.125"), None, F("11.81"))])
     law = Law("USD", pooling="per_settle", collateral="settle", inverse_size=F(100), brackets={"BTC/USD:BTC": rows})
     pool = judge(law, perp("BTC/USD:BTC", "150000", "50000", "50000"))["cross", "BTC"]
     assert pool.maintenance == 300 * F("0.125") - F("11.81")
 
 
 def bybit(**more: object) -> Law:
-    one = ((F(0), F("0.005"), F(100), None),)
+    one = with_deductions([(F(0), F("0.005"), F(100), None)])
     rows = {"BTC/USDT:USDT": one, "BTC/USD:BTC": one}
     fee = F("0.00055")
     return Law("USD", collateral="tiers", fee=fee, brackets=rows, **more)
@@ -85,9 +85,7 @@ def test_bybit_isolated_price_with_extra_margin():
     """
     reserved = 40000 * F(49, 50) * F("0.00055")
     pocket = 800 + reserved + 3000
-    account = perp(
-        "BTC/USDT:USDT", "1", "40000", "40000", margin_mode="isolated", isolated_margin=str(float(pocket))
-    )
+    account = perp("BTC/USDT:USDT", "1", "40000", "40000", margin_mode="isolated", isolated_margin=str(float(pocket)))
     account["market"]["index_price"] = {"USDT": "1"}
     key = ("isolated", "BTC/USDT:USDT", "net")
     law = bybit(isolated=Basis("entry", "mark"))
@@ -104,7 +102,7 @@ def test_bybit_maintenance_holds_the_fee_to_close():
 
 def test_bybit_live_position_margins():
     """A recorded XRP position (ccxt 4.5.84, bybit.js): positionIM 3.634521 and positionMM 0.381021 at entry value."""
-    rows = {"XRP/USDT:USDT": ((F(0), F("0.01"), None, None),)}
+    rows = {"XRP/USDT:USDT": with_deductions([(F(0), F("0.01"), None, None)])}
     law = Law("USD", collateral="tiers", fee=F("0.0006"), cross=Basis("entry", "entry"), brackets=rows)
     account = perp("XRP/USDT:USDT", "100", "0.3615", "0.3432", leverage="10")
     account["market"]["index_price"] = {"USDT": "1"}
@@ -132,17 +130,14 @@ def test_bybit_collateral_ratios_are_marginal_in_coins():
 
 def test_hyperliquid_rate_is_half_of_the_initial_one_with_its_deduction():
     """Margin tiers page: 1.25 % at 40x; above 150 million 2.5 % less 1,875,000."""
-    rows = {"BTC/USDC:USDC": ((F(0), F(0), F(40), None), (F(150_000_000), F(0), F(20), None))}
-    law = Law("USDC", half_of_max_leverage=True, brackets=rows)
-    assert [entry[1:3] for entry in oracle.bracket_table(law, "BTC/USDC:USDC")] == [
-        (F("0.0125"), 0),
-        (F("0.025"), 1_875_000),
-    ]
+    table = with_deductions([(F(0), None, F(40), None), (F(150_000_000), None, F(20), None)], half_of_max_leverage=True)
+    assert [bracket[1:3] for bracket in table] == [(F("0.0125"), 0), (F("0.025"), 1_875_000)]
 
 
 def test_hyperliquid_recorded_threshold():
     """A recorded isolated IMX long (ccxt issue 27078): liquidationPx 0.560941037."""
-    law = Law("USDC", half_of_max_leverage=True, brackets={"IMX/USDC:USDC": ((F(0), F(0), F(5), None),)})
+    table = with_deductions([(F(0), None, F(5), None)], half_of_max_leverage=True)
+    law = Law("USDC", half_of_max_leverage=True, brackets={"IMX/USDC:USDC": table})
     # rawUsd -7.572704 is the pocket less the entry value: margin 15 x 0.757 - 7.572704
     account = perp("IMX/USDC:USDC", "15", "0.757", "0.75898", margin_mode="isolated", isolated_margin="3.782296")
     headroom = oracle.along_coins(law, account, ("isolated", "IMX/USDC:USDC", "net"), {"IMX": F(1)})

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import crossmargin as cm
 import oracle
 import strategies
-from matching import case, pool_names, report_of
+from matching import case, gone, pool_names, report_of
 
 PROFILES = sorted(strategies.MENUS)
 FEW = settings(max_examples=max(10, settings().max_examples // 3))
@@ -94,15 +94,12 @@ def checked(account: dict[str, Any], *, frozen: bool) -> None:
     for (pool_name, symbol), threshold in answered.items():
         key = key_of[pool_name]
         pool = pools[key]
-        if not pool.requirement:
-            continue
-        gone = pool.headroom < 0 or (pool.headroom == 0 and not law.strict)
         kinds = {threshold.below.kind, threshold.above.kind}
-        assert (kinds == {"already"}) == gone, f"{key} {symbol}: {kinds} at headroom {float(pool.headroom)}"
-        assert "already" not in kinds or gone
+        expected = {"already"} if gone(law, pool) else kinds - {"already"}
+        assert kinds == expected, f"{key} {symbol}: {kinds} at headroom {float(pool.headroom)}"
         if symbol == law.reference:
             continue  # the coin that everything is counted in has no price that could move
-        if not gone and pool.headroom > 0:
+        if pool.headroom > 0:
             Asked(account, key, symbol, frozen=frozen).agrees(threshold, threshold.price_now)
 
 
@@ -135,7 +132,7 @@ def first_break(account: dict[str, Any], weights: dict[str, F]) -> tuple[oracle.
     low = max([oracle.LOW, *(1 - F(999, 1000) / w for w in weights.values() if w > 0)])
     high = min([oracle.HIGH, *(1 - F(999, 1000) / w for w in weights.values() if w < 0)])
     points = {1 + (k - 1) / w for k in oracle.kinks(law, account) for w in weights.values()}
-    pools = {key: pool for key, pool in oracle.judge(law, account).items() if pool.requirement}
+    pools = [key for key, pool in oracle.judge(law, account).items() if pool.headroom > 0]
     each = [
         oracle.scan(oracle.along_coins(law, part(account, key), key, weights), points, low=low, high=high)
         for key in pools
@@ -146,8 +143,8 @@ def first_break(account: dict[str, Any], weights: dict[str, F]) -> tuple[oracle.
 
 
 def shock_agrees(account: dict[str, Any], weights: dict[str, F], shock: Any) -> None:
-    pools = [p for p in oracle.judge(oracle.law_of(account["profile"], account["as_of"]), account).values()]
-    if any(p.requirement and p.headroom <= 0 for p in pools):
+    law = oracle.law_of(account["profile"], account["as_of"])
+    if any(gone(law, pool) for pool in oracle.judge(law, account).values()):
         assert {shock.below.kind, shock.above.kind} == {"already"}
         return
     exact, low, high = first_break(account, weights)
@@ -170,6 +167,18 @@ def test_coins_that_move_together_by_their_multiples(profile: str):
         direction = {coin: Decimal(w) for coin, w in zip(coins, drawn, strict=False)}
         shock = cm.threshold_along(*case(account), direction=direction)
         shock_agrees(account, {coin: F(w) for coin, w in direction.items()}, shock)
+
+    holds()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_common_shock_moves_every_coin_but_the_money(profile: str):
+    @FEW
+    @given(strategies.accounts(profile, most=3))
+    def holds(account: dict[str, Any]) -> None:
+        bases = {oracle.contract(p["symbol"]).base for p in account["positions"]}
+        coins = sorted({*bases, *account["balances"]} - set(strategies.STABLE))
+        shock_agrees(account, dict.fromkeys(coins, F(1)), cm.threshold(*case(account)).common_shock)
 
     holds()
 

@@ -247,7 +247,18 @@ def venues_verify(
     raise typer.Exit(1 if failed else 0)
 
 
-VERBS: tuple[str, ...] = ()
+VERBS = (
+    "whatif",
+    "limits",
+    "compare",
+    "stress",
+    "reverse_stress",
+    "sensitivity",
+    "runway",
+    "hedge",
+    "cascade",
+    "report",
+)
 """Modules of :mod:`crossmargin.apps.verbs`, one a question; each adds its command with ``register(app)``."""
 
 for _name in VERBS:

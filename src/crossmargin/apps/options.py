@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,16 +28,27 @@ On = Annotated[
 
 def read_case(file: str, profile: str | None, on: str | None) -> Case:
     """The case of an account file with the options that override it."""
-    from crossmargin.files.accounts import load
+    return case_reader(file)(profile, on)
 
-    when = None
-    if on is not None:
-        try:
-            when = datetime.fromisoformat(on)
-        except ValueError:
-            raise ProfileError("--on", (Fault("--on", on, "must be a date such as 2025-09-02"),)) from None
-        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when
-    return load(file, profile=profile, on=when)
+
+def case_reader(file: str) -> Callable[[str | None, str | None], Case]:
+    """(profile, date) -> case of an account file that is read once, for verbs that judge it by several rules."""
+    from crossmargin.files.accounts import case_from, read_table
+
+    raw, where = read_table(file)
+
+    def case(profile: str | None, on: str | None) -> Case:
+        return case_from(raw, where, profile=profile, on=None if on is None else _date(on))
+
+    return case
+
+
+def _date(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ProfileError("--on", (Fault("--on", text, "must be a date such as 2025-09-02"),)) from None
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when
 
 
 def print_json(value: Any) -> None:
@@ -43,3 +56,17 @@ def print_json(value: Any) -> None:
     from crossmargin.model.report import to_json
 
     sys.stdout.write(to_json(value) + "\n")
+
+
+def named_numbers(option: str, pairs: list[str] | None) -> dict[str, Decimal]:
+    """``NAME=NUMBER`` as often as an option was given, read exactly; a name given twice counts the last."""
+    from crossmargin.model.number import parse_decimal
+
+    found = {}
+    for pair in pairs or ():
+        name, _, number = pair.rpartition("=")
+        try:
+            found[name] = parse_decimal(number)
+        except ValueError as error:
+            raise ProfileError(option, (Fault(option, pair, f"must be NAME=NUMBER; the number {error}"),)) from None
+    return found

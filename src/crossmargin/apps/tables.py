@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -16,7 +17,25 @@ from crossmargin.model.number import plain
 from crossmargin.model.profile import Profile, Rules, Slot
 from crossmargin.model.report import Crossing, Line, Report, ShockThreshold, Thresholds
 
-console = Console(highlight=False)
+
+class _Console(Console):
+    """A console that lets a table run wider than the window rather than cut a figure short."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        window = self.width
+        needed = [
+            Measurement.get(self, self.options.update(max_width=10_000), item).minimum
+            for item in objects
+            if isinstance(item, Table)
+        ]
+        try:
+            self.width = max([window, *needed])
+            super().print(*objects, **options)
+        finally:
+            self.width = window
+
+
+console = _Console(highlight=False)
 _COLOUR = {"healthy": "green", "warning": "yellow", "liquidation": "bold red"}
 
 
@@ -44,11 +63,16 @@ def _figures(title: str, columns: list[str], rows: list[list[str]], *, left: int
     for index, column in enumerate(columns):
         # a long name breaks at its underscores; a figure never breaks
         header = column.replace("_", "_\n") if len(column) > 9 else column
+        figure = index >= left
+        texts = [line for text in (header, *(row[index] for row in rows)) for line in text.split("\n")]
+        if not figure:
+            texts = [word for text in texts for word in text.split()]
         table.add_column(
             header,
-            justify="left" if index < left else "right",
+            justify="right" if figure else "left",
             header_style="dim",
-            no_wrap=index >= left,
+            no_wrap=figure,
+            min_width=min(40, max(map(len, texts), default=1)),
             vertical="top",
         )
     for row in rows:

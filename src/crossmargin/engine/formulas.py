@@ -128,6 +128,29 @@ def isolated_bankruptcy_value(entry_value: Num, loss_sign: int, margin: Num, fee
     return max(0 * entry_value, (entry_value + loss_sign * margin) / (1 + loss_sign * fee_rate))
 
 
+def value_against(value: Num, loss_sign: int, share: Num) -> Num:
+    """Value of a position after a move against it that costs ``share`` of the value: value x (1 + sign x share).
+
+    ``loss_sign`` as in :func:`cross_bankruptcy_value`. With the pool's equity over the value of all its positions as
+    the share, it is the value at which the pool is left with nothing. Source: the pro-rata rule of docs/cascade.md.
+
+    >>> value_against(8000, -1, 0.125)
+    7000.0
+    """
+    return value * (1 + loss_sign * share)
+
+
+def deleveraging_rank(pnl: Num, entry_value: Num, value: Num, equity: Num) -> Num:
+    """Place in the queue of auto-deleveraging: profit over entry value x value over account equity, highest first.
+
+    Source: Bybit and Binance rank by profit x effective leverage; Hyperliquid by price ratio x the same leverage.
+
+    >>> deleveraging_rank(2000, 10000, 8000, 4000)
+    0.4
+    """
+    return pnl / entry_value * value / equity
+
+
 def open_loss(size: Num, mark_price: Num, order_price: Num) -> Num:
     """Loss an order would open with: max(0, size x (order - mark)) for a linear contract. Source: Binance 87fa7ee3….
 

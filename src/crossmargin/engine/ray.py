@@ -59,6 +59,10 @@ class Ray:
     def __repr__(self) -> str:
         return f"Ray({self.a} + {self.b} s, extra={self.extra})"
 
+    def __bool__(self) -> bool:
+        """Whether it is anything but zero everywhere, as a number is true unless it is zero."""
+        return bool(self.a or self.b or self.extra)
+
     def at(self, point: Num) -> Num:
         """The value at a point of the line (exact on this ray's own stretch)."""
         value = self.a + self.b * point
@@ -144,7 +148,7 @@ class Ray:
 
     def __rtruediv__(self, other: Num) -> Ray:
         if self.extra is not None:
-            return other * self._reciprocal_of_fraction()
+            return self._reciprocal_of_fraction().__mul__(other)
         if not self.a:
             raise UnsupportedRule("line of prices", "a quotient of moving prices has no closed form here")
         if not self.b:

@@ -353,6 +353,19 @@ def _worth(own: AssetState, amount: Num) -> Num:
     return asset.worth(amount, asset.price, asset.bid, asset.ask)
 
 
+def gross_notional(state: PoolState) -> Decimal:
+    """Value of every position of a pool at the mark, longs and shorts added, in the pool's currency."""
+    return sum(
+        (
+            exposure.notional(leg.size, exposure.mark) * own.asset.price
+            for own in state.assets
+            for exposure in own.asset.exposures
+            for leg in exposure.legs
+        ),
+        _ZERO,
+    )
+
+
 def removable(state: PoolState) -> Decimal | None:
     """Equity of a pool beyond what its withdrawal rule keeps, in the pool's currency, below 0 where that is not met.
 
@@ -363,16 +376,7 @@ def removable(state: PoolState) -> Decimal | None:
         return None
     kept = state.initial
     if rule.kind == "keep_share":
-        gross = sum(
-            (
-                exposure.notional(leg.size, exposure.mark) * own.asset.price
-                for own in state.assets
-                for exposure in own.asset.exposures
-                for leg in exposure.legs
-            ),
-            _ZERO,
-        )
-        kept = max(kept, formulas.share_of(gross, rule.share))
+        kept = max(kept, formulas.share_of(gross_notional(state), rule.share))
     lent = sum((own.asset.balance.bonus_credit * own.asset.price for own in state.assets), _ZERO)
     free: Decimal = state.equity - kept - (lent if state.pool.slots.equity.bonus_credit else _ZERO)
     return free
@@ -435,8 +439,14 @@ def _bracket_row(exposure: Exposure, pool: Pool, leg: Leg) -> int | None:
     """The row of the table that applies to a leg, or None where the rule has no table."""
     if exposure.steps is None:
         return None
-    price = exposure.mark if pool.slots.valuation.maintenance == "mark" else leg.entry
-    return exposure.steps.find(exposure.notional(leg.size, price))
+    slots = pool.slots
+    price = exposure.mark if slots.valuation.maintenance == "mark" else leg.entry
+    by_key = {
+        "notional": exposure.notional(leg.size, price),
+        "contracts": abs(leg.position.quantity),
+        "coin": abs(leg.size),
+    }
+    return exposure.steps.find(by_key[slots.maintenance_margin.key])
 
 
 def _balances(state: PoolState) -> list[BalanceReport]:

@@ -65,10 +65,14 @@ class Case(NamedTuple):
 
 def load(path: str, *, profile: str | None = None, on: datetime | None = None) -> Case:
     """Read an account file (``-`` = standard input); ``profile`` and ``on`` override what the file says."""
+    return case_from(*read_table(path), profile=profile, on=on)
+
+
+def read_table(path: str) -> tuple[dict[str, Any], str]:
+    """The keys of a TOML or JSON file (``-`` = standard input) as they stand, and what to call it in an error."""
     where = "standard input" if path == "-" else path
     form = "json" if path.endswith(".json") else None
-    raw = parse_table(read_bytes(path, AccountError), where, AccountError, form=form)
-    return case_from(raw, where, profile=profile, on=on)
+    return parse_table(read_bytes(path, AccountError), where, AccountError, form=form), where
 
 
 def case_from(raw: Mapping[str, Any], where: str, *, profile: str | None = None, on: datetime | None = None) -> Case:

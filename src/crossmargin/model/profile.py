@@ -208,7 +208,7 @@ class Repay(RuleNoun):
     """Repay debts from the other assets, sold ``buffer`` (a fraction) below their index price."""
 
     step: Literal["repay"]
-    buffer: Rate = Decimal(0)
+    buffer: Annotated[Rate, Field(lt=1)] = Decimal(0)
 
 
 class OffsetTwoSided(RuleNoun):
@@ -545,10 +545,13 @@ class Rules:
 
 
 def _cited(slots: RuleNoun) -> set[str]:
-    """The ids of every source that slots and the slots inside them name; the tables' own rows name theirs."""
+    """The ids of every source that slots and the slots inside them name; the tables' own rows name theirs.
+
+    What happens after a liquidation decides no figure of a report: its sources are cited by the walk itself.
+    """
     cited: set[str] = set()
     for _, value in slots:
-        if isinstance(value, Slot) and not isinstance(value, Tables):
+        if isinstance(value, Slot) and not isinstance(value, Tables | Liquidation):
             cited |= set(value.source)
         if isinstance(value, RuleNoun):
             cited |= _cited(value)

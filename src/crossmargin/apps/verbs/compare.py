@@ -1,0 +1,113 @@
+"""``crossmargin compare``: is cross better than isolated here, and on which venue?"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crossmargin.apps.options import File, Json, On, ProfileName, case_reader, print_json
+
+if TYPE_CHECKING:
+    from crossmargin.analytics.comparison import Comparison, ComparisonRow
+    from crossmargin.model.report import Crossing
+
+
+class _Mode(StrEnum):
+    as_held = "as_held"
+    cross = "cross"
+    isolated = "isolated"
+    hedged_cross = "hedged_cross"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(compare)
+
+
+def compare(
+    file: File,
+    other: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="PROFILE[@DATE]", help="Also by these rules, or by its own of another @DATE."),
+    ] = None,
+    mode: Annotated[
+        list[_Mode] | None,
+        typer.Option("--mode", help="Only this margin mode; repeat it. By default all that differ for this account."),
+    ] = None,
+    json: Json = False,
+    profile: ProfileName = None,
+    on: On = None,
+) -> None:
+    """Compare margin modes and venues on the same positions: efficiency, what each default takes, thresholds."""
+    from crossmargin.analytics.comparison import compare as ask
+
+    read = case_reader(file)
+    others = []
+    for text in other or ():
+        name, _, date = text.partition("@")
+        others.append(read(name or profile, date or on).rules)
+    found = ask(*read(profile, on), others, modes=[m.value for m in mode] if mode else None)
+    if json:
+        print_json(found)
+    else:
+        _show(found)
+    raise typer.Exit(5 if any(row.admitted is None for row in found.rows) else 0)
+
+
+def _show(found: Comparison) -> None:
+    from crossmargin.apps import tables
+    from crossmargin.apps.tables import percent, shown
+
+    rows = [
+        [
+            _name(row),
+            {True: "yes", False: "no", None: "unknown"}[row.admitted],
+            shown(row.equity),
+            shown(row.initial_margin),
+            shown(row.free_collateral),
+            shown(row.headroom),
+            percent(row.margin_ratio),
+            shown(row.largest_scale),
+            shown(row.capital_efficiency),
+        ]
+        for row in found.rows
+    ]
+    names = ["equity", "initial_margin", "free_collateral", "headroom", "margin_ratio"]
+    columns = ["rules and mode", "opens", *names, "largest_scale", "capital_efficiency"]
+    tables.console.print(tables._figures("The same positions", columns, rows))
+    rows = [
+        [_name(row), one.pool, shown(one.at_stake), one.currency, percent(one.share), one.trigger]
+        for row in found.rows
+        for one in row.defaults
+    ]
+    columns = ["rules and mode", "where this pool breaks", "is lost", "in", "of equity", "when"]
+    tables.console.print(tables._figures("Risk scope", columns, rows, left=2))
+    rows = [
+        [_name(row), one.symbol, one.pool, _side(one.below), _side(one.above)]
+        for row in found.rows
+        if row.thresholds is not None
+        for one in row.thresholds.thresholds
+    ]
+    for row in found.rows:
+        if row.thresholds is not None:
+            shock = row.thresholds.common_shock
+            rows.append([_name(row), shock.direction, shock.pool or "", _side(shock.below), _side(shock.above)])
+    columns = ["rules and mode", "price of", "pool", "below", "above"]
+    tables.console.print(tables._figures("Liquidated at", columns, rows, left=3))
+    for row in found.rows:
+        for text in (*row.reasons, *row.notes):
+            tables.console.print(f"{_name(row)}: {text}", style="dim")
+
+
+def _name(row: ComparisonRow) -> str:
+    return f"{row.profile} of {row.rules_since}, {row.mode}"
+
+
+def _side(side: Crossing) -> str:
+    from crossmargin.apps.tables import percent, shown
+
+    if side.kind != "price":
+        return side.kind
+    return percent(side.distance) if side.price is None else f"{shown(side.price)} ({percent(side.distance)})"

@@ -1,0 +1,31 @@
+"""``crossmargin report``: one self-contained page with every answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossmargin.apps.options import File, On, ProfileName, read_case
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def report(
+        file: File,
+        html: Annotated[Path, typer.Option("--html", metavar="OUT", help="Write the page to this file.")],
+        profile: ProfileName = None,
+        on: On = None,
+    ) -> None:
+        """Write one self-contained HTML page: what kills the account, curves, stress, funding, modes, cascade."""
+        from crossmargin.apps.story import page
+
+        text = page(read_case(file, profile, on))
+        # the page appears whole or not at all
+        part = html.with_name(html.name + ".part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(html)
+        typer.echo(f"{html}: {len(text) / 1e6:.1f} MB")

@@ -322,11 +322,15 @@ class Pool(NamedTuple):
     initial: F | None
     maintenance: F
     pnl: F
-    requirement: bool
 
     @property
     def headroom(self) -> F:
         return self.equity - self.maintenance
+
+    @property
+    def requirement(self) -> bool:
+        """Whether anything is asked of the pool; a perfect hedge without fees asks for nothing."""
+        return self.maintenance > 0
 
 
 def total(parts: Iterable[F | None]) -> F | None:
@@ -403,7 +407,7 @@ def judge(
         one = figures(law, position, market)
         key = ("isolated", position["symbol"], position.get("position_side", "net"))
         pocket = F(str(position["isolated_margin"]))
-        pools[key] = Pool(key, pocket + one.pnl, one.initial, one.maintenance, one.pnl, True)
+        pools[key] = Pool(key, pocket + one.pnl, one.initial, one.maintenance, one.pnl)
 
     shared = [(p, figures(law, p, market)) for p in positions if p.get("margin_mode") != "isolated"]
     orders = [order_margin(law, order, account, market) for order in account.get("open_orders", ())]
@@ -417,7 +421,6 @@ def judge(
                 total([*(f.initial for _, f in mine), *(margin for settle, margin in orders if settle == asset)]),
                 shared_maintenance(law, mine, market, {asset: F(1)}),
                 pnl,
-                bool(mine),
             )
         return pools
 
@@ -446,7 +449,7 @@ def judge(
         ]
     )
     maintenance = shared_maintenance(law, shared, market, rate)
-    pools["cross", ""] = Pool(("cross", ""), equity, initial, maintenance, pnl_value, bool(shared))
+    pools["cross", ""] = Pool(("cross", ""), equity, initial, maintenance, pnl_value)
     return pools
 
 

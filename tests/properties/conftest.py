@@ -17,7 +17,7 @@ settings.register_profile(
     "house",
     derandomize=True,
     deadline=None,
-    max_examples=40,
+    max_examples=20,
     print_blob=True,
     suppress_health_check=_LOUD,
     database=None,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from matching import agree, gone, judged, pool_names, report_of
 
 import oracle
 import strategies
-from matching import agree, gone, judged, pool_names, report_of
 
 PROFILES = sorted(strategies.MENUS)
 

@@ -115,14 +115,16 @@ BOUNDS = {
 
 NO_NUMBER = (
     "", " ", " 1 ", "1 ", "1\n", "\t1", "NaN", "nan", "sNaN", "Infinity", "-Infinity", "inf", "1e400", "1E+1000000000",
-    "1e-400", "1e2", "1_000", "1,000", "0x10", "0b1", "0o7", "+1", "--1", "-", "01", "-01", "00", "1.", ".5", "-.5", "1..2",
+    "1e-400", "1e2", "1_000", "1,000", "0x10", "0b1", "0o7", "+1", "--1", "-", "01", "-01", "00", "1.", ".5", "-.5",
+    "1..2",
     "1.2.3", "٣", "١٢٣", "１", "1٫5", "½", "²", "Ⅷ", "−1", "1\u200b", "1\x00", "one", "1/2", "1 000", "$1", "100%",
     "1" + 20 * "0", "0." + 18 * "0" + "1", "9" * 5000,
 )  # fmt: skip
 """Texts that are no plain decimal: at most 20 digits before the point and 18 after it, ASCII, no exponent."""
 
 NO_VALUE: tuple[Any, ...] = (
-    math.nan, math.inf, -math.inf, 1.0, 0.1, 1e400, True, False, [], ["1"], {}, {"value": "1"}, (), b"1", 1 + 0j, 10**20,
+    math.nan, math.inf, -math.inf, 1.0, 0.1, 1e400, True, False, [], ["1"], {}, {"value": "1"}, (), b"1", 1 + 0j,
+    10**20,
     Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), Decimal("1E+1000000000"), Decimal("1E-1000000000"),
 )  # fmt: skip
 """Python values that are no exact decimal within bounds."""

@@ -76,7 +76,7 @@ def one_more(amount: Decimal) -> Decimal:
 def test_the_largest_order_is_accepted_and_the_next_refused(profile: str) -> None:
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=25)
+    @settings(max_examples=60)
     @given(asked(profile))
     def holds(drawn: tuple[dict[str, Any], dict[str, Any]]) -> None:
         account, wanted = drawn
@@ -156,6 +156,7 @@ def cap_holds(account: dict[str, Any], wanted: dict[str, Any], basis: str) -> bo
 def test_the_oracle_sees_the_same_boundary(profile: str) -> None:
     seen: Counter[str] = Counter()
 
+    @settings(max_examples=60)
     @given(asked(profile, plain=True))
     def holds(drawn: tuple[dict[str, Any], dict[str, Any]]) -> None:
         account, wanted = drawn
@@ -189,7 +190,7 @@ def test_the_oracle_sees_the_same_boundary(profile: str) -> None:
 def test_the_largest_withdrawal_is_accepted_and_the_next_refused(profile: str) -> None:
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=25)
+    @settings(max_examples=60)
     @given(asked(profile), st.integers(0, 9))
     def holds(drawn: tuple[dict[str, Any], dict[str, Any]], pick: int) -> None:
         account, _ = drawn

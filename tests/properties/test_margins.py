@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matching import report_of
 
 import oracle
 import strategies
-from matching import report_of
 from strategies import MENUS, text
 
 PROFILES = sorted(MENUS)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matching import UNIT, report_of
 
 import strategies
-from matching import UNIT, report_of
 from strategies import MENUS, text
 
 PROFILES = sorted(MENUS)

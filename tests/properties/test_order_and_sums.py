@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matching import agree, case, pool_names, report_of
 
 import crossmargin as cm
 import oracle
 import strategies
-from matching import agree, case, pool_names, report_of
 
 PROFILES = sorted(strategies.MENUS)
 

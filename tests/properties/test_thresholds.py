@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matching import case, gone, pool_names, report_of
 
 import crossmargin as cm
 import oracle
 import strategies
-from matching import case, gone, pool_names, report_of
 
 PROFILES = sorted(strategies.MENUS)
 FEW = settings(max_examples=max(10, settings().max_examples // 3))

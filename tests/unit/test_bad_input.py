@@ -98,7 +98,9 @@ def test_a_profile_that_climbs_out_of_the_folder_is_unknown():
     refused(changed("profile", value="../venues/binance-usdm"), ProfileError, BAD, "../venues/binance-usdm")
 
 
-@pytest.mark.parametrize("symbol", ["BTCUSDT", "BTC-USDT", "btc/usdt:", "BTC/USDT:ETH", "", "BTC/USDT:USDT-2612", "A B/C:C"])
+@pytest.mark.parametrize(
+    "symbol", ["BTCUSDT", "BTC-USDT", "btc/usdt:", "BTC/USDT:ETH", "", "BTC/USDT:USDT-2612", "A B/C:C"]
+)
 def test_a_symbol_that_is_none_is_refused(symbol: str):
     error = refused(changed("positions", 0, "symbol", value=symbol), AccountError, BAD)
     assert "positions[0].symbol" in paths(error)

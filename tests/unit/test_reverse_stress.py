@@ -339,3 +339,32 @@ def test_broken_now_is_certain() -> None:
 def test_a_question_out_of_range(given: dict[str, Any], why: str) -> None:
     with pytest.raises(cm.AccountError, match=why):
         liquidation_probability(*example("article-2.1-cross"), TWO, **given)
+
+
+def test_an_inverse_long_in_the_coin_breaks_where_its_threshold_is() -> None:
+    """A bracket edge close to price zero is not missed: 0.0990909 + 10 (1/71.28 - 1/p) = 0.04/p, so p = 41.94."""
+    edges = ("0", "10", "520", "530")
+    rates = ("0.004", "0.004", "0.005", "0.005")
+    found = cm.case_from(
+        {
+            "profile": "binance-coinm",
+            "as_of": "2026-11-20T08:00:00Z",
+            "instruments": [
+                {
+                    "symbol": "SOL/USD:SOL",
+                    "contract_size": "10",
+                    "brackets": [
+                        {"notional_floor": edge, "maintenance_rate": rate}
+                        for edge, rate in zip(edges, rates, strict=True)
+                    ],
+                }
+            ],
+            "positions": [{"symbol": "SOL/USD:SOL", "quantity": "1", "entry_price": "71.28", "leverage": "1"}],
+            "balances": {"SOL": "0.0990909"},
+            "market": {"mark_price": {"SOL/USD:SOL": "89.1"}},
+        },
+        "inverse",
+    )
+    nearest = reverse_stress(*found, covariance_of(["SOL"], [[0.0082]]))
+    price = 10.04 / (0.0990909 + 10 / 71.28)
+    assert abs(float(nearest.moves["SOL"]) - (price / 89.1 - 1)) < 1e-8  # the move is certified to eight digits

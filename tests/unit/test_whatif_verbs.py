@@ -114,4 +114,4 @@ def test_compare_reads_its_file_once_and_prints_the_library_answer() -> None:
     assert found.exit_code == 0
     unknown = run("compare", str(EXAMPLES / "bybit-uta.toml"), "--with", "hyperliquid", "--mode", "cross")
     assert unknown.exit_code == 5
-    assert "hyperliquid has no maintenance table for it" in unknown.output.replace("\n", " ")
+    assert "hyperliquid has no maintenance table for it" in " ".join(unknown.output.split())

@@ -71,7 +71,7 @@ class ReverseStress:
 
 
 def reverse_stress(
-    account: Account, market: Market, rules: Rules, covariance: Covariance, *, most_boxes: int = 20_000
+    account: Account, market: Market, rules: Rules, covariance: Covariance, *, most_boxes: int = 2_000
 ) -> ReverseStress:
     """The smallest Mahalanobis distance at which a pool's headroom is gone, with its certificate.
 

@@ -17,17 +17,22 @@ from crossmargin.model.account import Account, Balance, OpenOrder, Position
 from crossmargin.model.instrument import Symbol, parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
-from crossmargin.model.profile import AssetRule, Level, Rules, Slots
+from crossmargin.model.profile import AssetRule, Level, MaintenanceMargin, Rules, Slots
 
 Num = Any
 
 
 @dataclass(slots=True)
 class Leg:
-    """One position inside an exposure; ``size`` is signed, in coins (linear) or quote units (inverse)."""
+    """One position inside an exposure; ``size`` is signed, in coins (linear) or quote units (inverse).
+
+    ``charged`` is the size that the maintenance rule is applied to: the size, or the size times a rate that is the
+    leg's own whatever the price.
+    """
 
     position: Position
     size: Num
+    charged: Num
     entry: Num
     leverage: Num | None
     close_fee: Num
@@ -410,6 +415,7 @@ class _Preparation:
         return Leg(
             position=position,
             size=self.convert(size),
+            charged=self.convert(size),
             entry=self.convert(position.entry_price),
             leverage=None if position.leverage is None else self.convert(position.leverage),
             close_fee=self.convert(close_fee),
@@ -450,25 +456,20 @@ class _Preparation:
         exposure.fixed = sum((leg.close_fee for leg in exposure.legs), self.zero)
         if slot.close_fee == "mark":
             exposure.mark_fee = self.convert(fee)
-        sizes = _charged_sizes(slot.scope, [leg.size for leg in exposure.legs])
         if slot.kind == "fraction_of_initial":
-            self._share_of_initial(exposure, slots, where)
-            return
-        steps = self._table(exposure, slots, where)
-        if steps is None:
-            return
-        exposure.steps = steps
-        if slot.kind == "highest_rate":
-            exposure.sizes = sizes
-        elif slot.key == "notional" and slot.kind in kinds.BY_NOTIONAL:
-            exposure.requirement = kinds.BY_NOTIONAL[slot.kind](steps)
-            exposure.sizes = sizes
+            self._share_of_initial(exposure, slot, where)
         else:
-            self._by_count(exposure, slots, sizes)
-        if slots.valuation.maintenance == "entry" and exposure.requirement is not None:
+            exposure.steps = steps = self._table(exposure, slots, where)
+            if steps is not None and slot.kind != "highest_rate":
+                by_value = slot.key == "notional" and slot.kind in kinds.BY_NOTIONAL
+                exposure.requirement = (
+                    kinds.BY_NOTIONAL[slot.kind](steps) if by_value else self._by_count(exposure, slot, steps)
+                )
+        if slots.valuation.maintenance == "mark":
+            exposure.sizes = charged_sizes(slot.scope, exposure)
+        elif exposure.requirement is not None:
             at_entry = _values_at_entry(slot.scope, exposure)
             exposure.fixed = exposure.fixed + sum((exposure.requirement(v) for v in at_entry), self.zero)
-            exposure.sizes = ()
 
     def _table(self, exposure: Exposure, slots: Slots, where: str) -> kinds.Steps | None:
         name = exposure.symbol.name
@@ -510,46 +511,31 @@ class _Preparation:
                 )
         return steps
 
-    def _by_count(self, exposure: Exposure, slots: Slots, sizes: tuple[Num, ...]) -> None:
-        """A rule that looks at contracts or coins has one rate whatever the price."""
-        slot, steps = slots.maintenance_margin, exposure.steps
-        table = self.rules.brackets[exposure.symbol.name]
-        slope = self.convert(table[0].size_slope or Decimal(0))
-        contract_size = self.convert(self.rules.contract_size(exposure.symbol.name) or Decimal(1))
-        if slot.scope != "per_leg" or len(exposure.legs) == 1:
-            (size,) = sizes or (self.zero,)
-            count = size / contract_size if slot.key == "contracts" else size
-            rate = kinds.BY_COUNT[slot.kind](count, steps, slope) if count else self.zero  # type: ignore[arg-type]
-            exposure.requirement = kinds.flat_rate(rate)
-            exposure.sizes = sizes
-            return
-        # two legs, each with its own rate: charge each leg's size scaled by its rate, at rate 1
-        scaled = []
-        for size in sizes:
-            count = size / contract_size if slot.key == "contracts" else size
-            scaled.append(size * kinds.BY_COUNT[slot.kind](count, steps, slope))  # type: ignore[arg-type]
-        exposure.requirement = kinds.flat_rate(self.convert(Decimal(1)))
-        exposure.sizes = tuple(scaled)
+    def _by_count(self, exposure: Exposure, slot: MaintenanceMargin, steps: kinds.Steps) -> kinds.Requirement:
+        """A rule that looks at contracts or coins has one rate whatever the price: one a leg, or one for all."""
+        name = exposure.symbol.name
+        slope = self.convert(self.rules.brackets[name][0].size_slope or Decimal(0))
+        contract_size = self.convert(self.rules.contract_size(name) or Decimal(1))
 
-    def _share_of_initial(self, exposure: Exposure, slots: Slots, where: str) -> None:
-        fraction = self.convert(slots.maintenance_margin.fraction or Decimal(0))
-        scaled = []
+        def rate(size: Num) -> Num:
+            count = abs(size) / contract_size if slot.key == "contracts" else abs(size)
+            return kinds.BY_COUNT[slot.kind](count, steps, slope)
+
+        if slot.scope == "per_leg":
+            for leg in exposure.legs:
+                leg.charged = leg.size * rate(leg.size)
+            return kinds.flat_rate(self.convert(Decimal(1)))
+        sizes = charged_sizes(slot.scope, exposure)
+        return kinds.flat_rate(rate(sizes[0]) if sizes else self.zero)
+
+    def _share_of_initial(self, exposure: Exposure, slot: MaintenanceMargin, where: str) -> None:
+        fraction = self.convert(slot.fraction or Decimal(0))
         for leg in exposure.legs:
             if leg.leverage is None:
                 self._fault(f"{where}.leverage", "", "is missing; the maintenance margin is a share of the initial one")
                 return
-            scaled.append(abs(leg.size) * fraction / leg.leverage)
-        if slots.valuation.maintenance == "entry":
-            exposure.fixed = exposure.fixed + sum(
-                (
-                    formulas.leverage_requirement(exposure.notional(leg.size, leg.entry), leg.leverage) * fraction
-                    for leg in exposure.legs
-                ),
-                self.zero,
-            )
-            return
+            leg.charged = formulas.leverage_requirement(leg.size * fraction, leg.leverage)
         exposure.requirement = kinds.flat_rate(self.convert(Decimal(1)))
-        exposure.sizes = tuple(scaled)
 
     def _share_highest_rate(self, exposures: list[Exposure]) -> None:
         """One rate for the whole pool: the highest of its positions."""
@@ -573,8 +559,9 @@ def _whole(exposure: Exposure) -> bool:
     return exposure.steps is None or not exposure.steps.floors[0]
 
 
-def _charged_sizes(scope: str, sizes: list[Num]) -> tuple[Num, ...]:
+def charged_sizes(scope: str, exposure: Exposure) -> tuple[Num, ...]:
     """The absolute sizes that a table is applied to, by scope; a hedge has two legs, else there is one."""
+    sizes = [leg.charged for leg in exposure.legs]
     longs = sum(size for size in sizes if size > 0)
     shorts = -sum(size for size in sizes if size < 0)
     by_scope: Mapping[str, list[Num]] = {
@@ -588,12 +575,12 @@ def _charged_sizes(scope: str, sizes: list[Num]) -> tuple[Num, ...]:
 
 def _values_at_entry(scope: str, exposure: Exposure) -> list[Num]:
     """The same at entry prices; net size is valued at the entry of the larger side."""
-    legs = [(leg.size, exposure.notional(leg.size, leg.entry)) for leg in exposure.legs]
+    legs = [(leg.charged, exposure.notional(leg.charged, leg.entry)) for leg in exposure.legs]
     values = [value for _, value in legs]
     if scope == "gross":
         return [sum(values)]
     if scope in ("net", "larger_side") and len(legs) > 1:
         size, value = max(legs, key=lambda leg: abs(leg[0]))
-        charged = _charged_sizes(scope, [leg.size for leg in exposure.legs])
+        charged = charged_sizes(scope, exposure)
         return [value * charged[0] / abs(size)] if charged else []
     return values

@@ -194,9 +194,12 @@ class Ray:
         if line.track:
             for root in real_roots(gap):
                 line.kink(root)
-        if abs(value) > line.tolerance * (abs(gap.a) + abs(gap.b * line.point) + abs(value - gap.a)):
+        slope = gap.slope(line.point)
+        # near a pole the rounding of the point itself is what moves the value: slope x point has its size
+        size = abs(gap.a) + abs(slope * line.point) + abs(gap.b * line.point) + abs(value - gap.a)
+        if abs(value) > line.tolerance * size:
             return 1 if value > 0 else -1
-        return line.direction if gap.slope(line.point) > 0 else -line.direction
+        return line.direction if slope > 0 else -line.direction
 
     def __lt__(self, other: Num) -> bool:
         return self._sign(other) < 0
@@ -242,7 +245,7 @@ def first_fall(figure: Callable[[Num, int], Ray], start: Num, end: Num | None, d
     for _ in range(_MAX_PIECES):
         ray = figure(point, direction)
         value, line = ray.at(point), ray.line
-        scale = line.tolerance * (abs(ray.a) + abs(ray.b * point) + abs(value - ray.a))
+        scale = line.tolerance * (abs(ray.a) + abs(ray.slope(point) * point) + abs(value - ray.a))
         if value < -scale or (abs(value) <= scale and ray.slope(point) * direction < 0):
             return point
         kink = line.high if direction > 0 else line.low

@@ -405,13 +405,9 @@ def _positions(state: PoolState) -> list[PositionReport]:
     rows = []
     for own in state.assets:
         for exposure, _, kept in own.exposures:
-            gross = sum((abs(leg.size) for leg in exposure.legs), _ZERO)
-            fees = sum((leg.close_fee for leg in exposure.legs), _ZERO)
             for leg in exposure.legs:
                 value = exposure.notional(leg.size, exposure.mark)
                 row = _bracket_row(exposure, state.pool, leg)
-                # a rule that nets or adds the legs is shared out by their sizes; fees stay where they arise
-                share = kept if len(exposure.legs) == 1 else leg.close_fee + (kept - fees) * abs(leg.size) / gross
                 rows.append(
                     PositionReport(
                         symbol=exposure.symbol.name,
@@ -422,7 +418,7 @@ def _positions(state: PoolState) -> list[PositionReport]:
                         notional=value,
                         unrealized_pnl=exposure.pnl(leg.size, leg.entry, exposure.mark),
                         initial_margin=leg_initial_margin(state.pool, exposure, leg),
-                        maintenance_margin=share,
+                        maintenance_margin=_leg_maintenance(exposure, state.pool, leg, kept),
                         close_fee=leg.close_fee + formulas.share_of(value, exposure.mark_fee),
                         bracket=None if row is None else row + 1,
                         maintenance_rate=None if row is None or exposure.steps is None else exposure.steps.rates[row],
@@ -433,6 +429,28 @@ def _positions(state: PoolState) -> list[PositionReport]:
                     )
                 )
     return rows
+
+
+def _leg_maintenance(exposure: Exposure, pool: Pool, leg: Leg, kept: Num) -> Num:
+    """The part of an exposure's maintenance margin that is one leg's.
+
+    A rule for each leg says it; one that nets or adds the legs is shared out by size. Fees stay where they arise.
+    """
+    if len(exposure.legs) == 1:
+        return kept
+    fee = leg.close_fee + formulas.share_of(exposure.notional(leg.size, exposure.mark), exposure.mark_fee)
+    if pool.slots.maintenance_margin.scope == "per_leg" and exposure.requirement is not None:
+        price = exposure.mark if pool.slots.valuation.maintenance == "mark" else leg.entry
+        return fee + exposure.requirement(exposure.notional(leg.charged, price))
+    gross = sum((abs(other.size) for other in exposure.legs), _ZERO)
+    fees = sum(
+        (
+            other.close_fee + formulas.share_of(exposure.notional(other.size, exposure.mark), exposure.mark_fee)
+            for other in exposure.legs
+        ),
+        _ZERO,
+    )
+    return fee + (kept - fees) * abs(leg.size) / gross
 
 
 def _bracket_row(exposure: Exposure, pool: Pool, leg: Leg) -> int | None:

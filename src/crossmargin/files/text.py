@@ -31,10 +31,6 @@ def read_bytes(path: str, error: type[CrossmarginError]) -> bytes:
     return data
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number here")
-
-
 def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
@@ -68,7 +64,7 @@ def parse_table(data: bytes, where: str, error: type[CrossmarginError], *, form:
                 text,
                 parse_float=str,
                 parse_int=_integer,
-                parse_constant=_refuse_constant,
+                parse_constant=str,  # NaN and Infinity go on as texts, so that the field refuses them with its path
                 object_pairs_hook=_no_twice,
             )
         else:

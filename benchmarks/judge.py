@@ -16,6 +16,7 @@ from pathlib import Path
 import crossmargin as cm
 
 SIZES = (1, 5, 50, 500)
+TITLE = "## The judge (`python benchmarks/judge.py --write`)"
 
 
 def account(count: int) -> dict[str, object]:
@@ -98,16 +99,21 @@ def table(found: list[tuple[int, list[float]]]) -> str:
     return head + body
 
 
+def write(text: str, title: str) -> None:
+    """Put a section into RESULTS.md, in the place of the one that bore its title."""
+    where = Path(__file__).with_name("RESULTS.md")
+    old = where.read_text() if where.exists() else "# Measured\n\n"
+    before, _, rest = old.partition(title)
+    after = rest[rest.find("\n## ") + 1 :] if "\n## " in rest else ""
+    where.write_text(before.rstrip() + f"\n\n{title}\n\n{text}" + (f"\n{after}" if after else ""))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md")
-    arguments = parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
     text = table(rows())
     sys.stdout.write(text)
-    if arguments.write:
-        where = Path(__file__).with_name("RESULTS.md")
-        where.write_text(
-            "# Measured\n\n## The judge (`python benchmarks/judge.py --write`)\n\n"
-            f"{platform.machine()}, Python {platform.python_version()}, one thread, medians. Floats are prepared "
-            "once, as a back-test does; exact times include preparing the account.\n\n" + text
-        )
+    if parser.parse_args().write:
+        machine = f"{platform.machine()}, Python {platform.python_version()}, one thread, medians. "
+        basis = "Floats are prepared once, as a back-test does; exact times include preparing the account.\n\n"
+        write(machine + basis + text, TITLE)

@@ -13,8 +13,7 @@ import sys
 import time
 
 import numpy as np
-from judge import account
-from stress import write
+from judge import account, write
 
 import crossmargin as cm
 from crossmargin.analytics.compiled import compile_scenarios

@@ -10,10 +10,9 @@ import argparse
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
-from judge import account
+from judge import account, write
 
 import crossmargin as cm
 from crossmargin.analytics.compiled import compile_scenarios
@@ -67,15 +66,6 @@ def rows() -> list[list[str]]:
 def table(found: list[list[str]]) -> str:
     head = "| scenarios | matrix product | headroom | ratio | compiling once |\n|---|---|---|---|---|\n"
     return head + "".join("| " + " | ".join(row) + " |\n" for row in found)
-
-
-def write(text: str, title: str) -> None:
-    """Put a section into RESULTS.md, in the place of the one that bore its title."""
-    where = Path(__file__).with_name("RESULTS.md")
-    old = where.read_text() if where.exists() else "# Measured\n\n"
-    before, _, rest = old.partition(title)
-    after = rest[rest.find("\n## ") + 1 :] if "\n## " in rest else ""
-    where.write_text(before.rstrip() + f"\n\n{title}\n\n{text}" + (f"\n{after}" if after else ""))
 
 
 if __name__ == "__main__":

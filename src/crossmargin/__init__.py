@@ -115,6 +115,7 @@ _HOME = {
     "threshold_along": "analytics.threshold",
     "thresholds_of": "analytics.threshold",
     "to_json": "model.report",
+    "to_plain": "model.report",
     "whatif": "analytics.whatif",
     "worst_case": "analytics.stress",
     "worst_in_box": "analytics.box",
@@ -222,6 +223,7 @@ __all__ = [
     "threshold_along",
     "thresholds_of",
     "to_json",
+    "to_plain",
     "whatif",
     "worst_case",
     "worst_in_box",
@@ -288,7 +290,16 @@ if TYPE_CHECKING:
     )
     from crossmargin.model.market import Market
     from crossmargin.model.profile import AssetRule, InstrumentRule, Profile, Rules
-    from crossmargin.model.report import Crossing, Line, Report, ShockThreshold, Threshold, Thresholds, to_json
+    from crossmargin.model.report import (
+        Crossing,
+        Line,
+        Report,
+        ShockThreshold,
+        Threshold,
+        Thresholds,
+        to_json,
+        to_plain,
+    )
     from crossmargin.model.scenario import Scenario
 
 

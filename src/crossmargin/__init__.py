@@ -44,6 +44,7 @@ _HOME = {
     "MarketDataError": "errors",
     "MaxOrder": "analytics.limits",
     "MaxWithdraw": "analytics.limits",
+    "MissingExtra": "errors",
     "MovePrice": "model.change",
     "NeutralPair": "analytics.hedge",
     "OpenOrder": "model.account",
@@ -152,6 +153,7 @@ __all__ = [
     "MarketDataError",
     "MaxOrder",
     "MaxWithdraw",
+    "MissingExtra",
     "MovePrice",
     "NeutralPair",
     "OpenOrder",
@@ -270,7 +272,15 @@ if TYPE_CHECKING:
     from crossmargin.engine.liquidation import Liquidated, deleverage, liquidate, next_step
     from crossmargin.engine.prepare import Prepared, prepare
     from crossmargin.engine.reference import evaluate, measure
-    from crossmargin.errors import AccountError, CrossmarginError, Fault, MarketDataError, ProfileError, UnsupportedRule
+    from crossmargin.errors import (
+        AccountError,
+        CrossmarginError,
+        Fault,
+        MarketDataError,
+        MissingExtra,
+        ProfileError,
+        UnsupportedRule,
+    )
     from crossmargin.files.accounts import Case, case_from, load
     from crossmargin.files.profiles import load_profile, profile_ids
     from crossmargin.files.scenarios import historical_scenarios, load_history, load_scenarios

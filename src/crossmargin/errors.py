@@ -5,6 +5,7 @@
       AccountError      an account file or noun: field path, value, why
       MarketDataError   every price that is missing, not only the first
       UnsupportedRule   the profile asks for a kind that this question cannot answer
+      MissingExtra      an optional library that this door needs is not installed
 
 A caller's mistake raises; a fault names the field and the remedy. Each class knows
 the exit code of the command line (2 for bad input, 5 for missing data).
@@ -67,5 +68,11 @@ class MarketDataError(CrossmarginError):
 
 class UnsupportedRule(CrossmarginError):  # noqa: N818 - the name says what it is; every sibling ends in Error
     """The profile asks for a rule that this question cannot answer exactly, so it is not answered."""
+
+    exit_code = 2
+
+
+class MissingExtra(CrossmarginError):  # noqa: N818 - as above
+    """An optional library is not installed; says which extra brings it."""
 
     exit_code = 2

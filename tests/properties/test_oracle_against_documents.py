@@ -135,7 +135,7 @@ def test_hyperliquid_rate_is_half_of_the_initial_one_with_its_deduction():
 
 
 def test_hyperliquid_recorded_threshold():
-    """A recorded isolated IMX long (ccxt issue 27078): liquidationPx 0.560941037."""
+    """A recorded isolated IMX long: liquidationPx 0.560941037."""
     table = with_deductions([(F(0), None, F(5), None)], half_of_max_leverage=True)
     law = Law("USDC", half_of_max_leverage=True, brackets={"IMX/USDC:USDC": table})
     # rawUsd -7.572704 is the pocket less the entry value: margin 15 x 0.757 - 7.572704

@@ -66,6 +66,13 @@ def test_what_comes_from_the_file_is_escaped() -> None:
     assert "&lt;script&gt;alert(1)" in text
 
 
+def test_without_the_charting_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossmargin.apps.page.find_spec", lambda _name: None)
+    with pytest.raises(cm.CrossmarginError, match=r"pip install 'crossmargin\[plot\]'") as found:
+        text_of("article-3.1")
+    assert found.value.exit_code == 2
+
+
 def test_the_command_writes_the_page_whole(tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     found = CliRunner().invoke(app, ["report", str(EXAMPLES / "article-3.1.toml"), "--html", str(out)])

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
+from importlib.util import find_spec
 from typing import Any
 
 from crossmargin.apps.figures import Spec
+from crossmargin.errors import MissingExtra
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --dim: #5c5c5c; --page: #ffffff; --line: #dddddd; --card: #f7f7f5; }
@@ -71,9 +73,15 @@ class Section:
     """Whether the tables start folded: the twin of a figure."""
 
 
-def render(*, title: str, status: str, lead: str, sub: str, sections: Sequence[Section], foot: str) -> str:
-    """The page as text. Every text is escaped; figures are data in the page, drawn by the embedded library."""
-    script = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text("utf-8")
+def plotly_script() -> str:
+    """The charting library as text, from the installed ``plotly``; raises :class:`MissingExtra` without it."""
+    if find_spec("plotly") is None:
+        raise MissingExtra("plotly", "is not installed; the page embeds its charts: pip install 'crossmargin[plot]'")
+    return resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text("utf-8")
+
+
+def render(*, title: str, status: str, lead: str, sub: str, sections: Sequence[Section], foot: str, script: str) -> str:
+    """The page as text. Every text is escaped; figures are data in the page, drawn by the embedded ``script``."""
     names = [f"s{index}" for index in range(len(sections))]
     menu = " ".join(f'<a href="#{n}">{escape(s.title)}</a>' for n, s in zip(names, sections, strict=True))
     body = "\n".join(_section(name, section) for name, section in zip(names, sections, strict=True))

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from crossmargin.apps import figures
-from crossmargin.apps.page import Section, Table, render
+from crossmargin.apps.page import Section, Table, plotly_script, render
 from crossmargin.apps.tables import percent, shown
 from crossmargin.errors import CrossmarginError
 from crossmargin.files.accounts import Case
@@ -57,6 +57,7 @@ def page(case: Case, *, insights: bool = True) -> str:
     from crossmargin.analytics.threshold import threshold
     from crossmargin.engine.reference import evaluate
 
+    script = plotly_script()
     report = evaluate(*case)
     found = threshold(*case)
     questions: list[Callable[[Case, Report, Thresholds], Section]] = [
@@ -88,6 +89,7 @@ def page(case: Case, *, insights: bool = True) -> str:
         sub=f"{report.profile}, rules of {report.rules_since}; market of {report.as_of:%Y-%m-%d %H:%M} UTC",
         sections=sections,
         foot=" ".join([*report.notes, "Sources:", cited]),
+        script=script,
     )
 
 

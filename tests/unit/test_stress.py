@@ -254,3 +254,12 @@ def test_a_history_with_gaps_is_refused(tmp_path: Path, text: str, why: str) -> 
     path.write_text(text)
     with pytest.raises(cm.AccountError, match=why):
         load_history(str(path))
+
+
+def test_one_venues_index_of_staked_collateral_liquidates_a_book_that_gains_from_the_day() -> None:
+    """10 WBETH x 4530 x 0.9 x 0.0915 + 100 BNSOL x 240 x 0.9 x 0.1472 - (9900 - 3000) x 1.0001 = 9.285 of equity."""
+    case = cm.load(str(Path(__file__).parents[2] / "examples" / "staked-collateral.toml"))
+    after = {row.scenario: row for row in cm.stress(*case, cm.historical_scenarios())}
+    assert after["october-2025"].status == "healthy"
+    assert after["october-2025-index"].status == "liquidation"
+    assert after["october-2025-index"].equity == Decimal("9.285")

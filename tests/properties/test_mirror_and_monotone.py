@@ -161,3 +161,30 @@ def test_a_worse_price_for_all_longs_never_raises_equity(legs: list[tuple[str, i
     low, high = sorted((one, two))
     assert equity("", low) <= equity("", high)
     assert equity("-", low) >= equity("-", high)
+
+
+@pytest.mark.parametrize("profile", [name for name in PROFILES if MENUS[name].bid_ask])
+def test_wider_buffers_never_help(profile: str):
+    """Bid lower and ask higher: assets count less, debts and requirements more."""
+
+    @given(strategies.accounts(profile), st.integers(0, 50), st.integers(0, 50), st.data())
+    def holds(account: dict[str, Any], one: int, two: int, data: st.DataObject) -> None:
+        market = account["market"]
+        index = market.get("index_price") or market["bid_rate"]
+        coin = data.draw(st.sampled_from(sorted(index)))
+        account["market"] = {"mark_price": market["mark_price"], "index_price": index}
+        narrow, wide = (
+            report_of(
+                {
+                    **account,
+                    "assets": [{"asset": coin, "bid_buffer": text(F(n, 100), 2), "ask_buffer": text(F(n, 100), 2)}],
+                }
+            )
+            for n in sorted((one, two))
+        )
+        for mild, strict in pairs(narrow, wide):
+            assert strict.equity <= mild.equity
+            assert strict.maintenance_margin >= mild.maintenance_margin
+            assert strict.headroom <= mild.headroom
+
+    holds()

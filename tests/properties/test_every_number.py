@@ -61,7 +61,10 @@ SAMPLE: dict[str, Any] = {
         {"symbol": "ETH/USDT:USDT", "brackets": [{"notional_floor": "0", "maintenance_rate": "0.004"}]},
     ],
     "assets": [
-        {"asset": "BTC", "collateral_ratio": "0.9", "bid_buffer": "0.05", "ask_buffer": "0.05"},
+        {
+            "asset": "BTC", "collateral_ratio": "0.9", "bid_buffer": "0.05", "ask_buffer": "0.05",
+            "initial_ratio": "0.8", "liability_maintenance_rate": "0.1", "liability_initial_rate": "0.2",
+        },
         {"asset": "ETH", "collateral_tiers": [{"floor": "0", "collateral_ratio": "0.9"}]},
     ],
 }  # fmt: skip
@@ -110,6 +113,9 @@ BOUNDS = {
     "assets[].collateral_tiers[].collateral_ratio": SHARE,
     "assets[].bid_buffer": SHARE,
     "assets[].ask_buffer": SHARE,
+    "assets[].initial_ratio": SHARE,
+    "assets[].liability_maintenance_rate": SHARE,
+    "assets[].liability_initial_rate": SHARE,
 }
 """What each numeric field may be, as the account file is documented."""
 
@@ -290,6 +296,7 @@ OPTIONAL = {
     "instruments[].taker_fee", "instruments[].brackets[].maintenance_rate", "instruments[].brackets[].max_leverage",
     "instruments[].brackets[].initial_rate", "instruments[].brackets[].maintenance_deduction",
     "instruments[].brackets[].size_slope", "assets[].collateral_ratio", "assets[].bid_buffer", "assets[].ask_buffer",
+    "assets[].initial_ratio", "assets[].liability_maintenance_rate", "assets[].liability_initial_rate",
 }  # fmt: skip
 """Fields that may be absent without a default: null says absent, and never 0."""
 

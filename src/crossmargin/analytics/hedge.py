@@ -13,15 +13,15 @@ from decimal import Decimal, localcontext
 from typing import Any, Literal
 
 from crossmargin.analytics.funding import Purse, after_payments
-from crossmargin.analytics.sensitivity import moved
 from crossmargin.analytics.threshold import threshold, threshold_along
 from crossmargin.engine import formulas
-from crossmargin.engine.fills import fill
+from crossmargin.engine.changes import Books, filled, mark_price, traded
+from crossmargin.engine.moves import coins_moved
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Line, Ray, first_fall
 from crossmargin.engine.reference import Case, evaluate, measure
 from crossmargin.errors import AccountError, Fault, MarketDataError, UnsupportedRule
-from crossmargin.model.account import Account, Position, PositionSide
+from crossmargin.model.account import Account, Position
 from crossmargin.model.instrument import CASH, parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
@@ -334,16 +334,14 @@ def best_hedge(
 
 def _traded(case: Case, quantities: Mapping[str, Num], leverage: Decimal | None) -> tuple[Account, tuple[Trade, ...]]:
     """The account after trades at the mark; quantities may be rays."""
-    account, market, rules = case
     _check(case, quantities)
+    books = Books(*case)
     trades: list[Trade] = []
     for symbol, quantity in quantities.items():
-        if parse_symbol(symbol).kind == "spot":
-            account, trade = _spot(account, market, rules, symbol, quantity)
-        else:
-            account, trade = _contract(account, market, rules, symbol, quantity, leverage)
+        make = _spot if parse_symbol(symbol).kind == "spot" else _contract
+        books, trade = make(books, symbol, quantity, leverage)
         trades.append(trade)
-    return account, tuple(trades)
+    return books.account, tuple(trades)
 
 
 def _check(case: Case, quantities: Mapping[str, Num]) -> None:
@@ -369,77 +367,40 @@ def _price(market: Market, symbol: str) -> Decimal | None:
     return market.last_price.get(symbol) if price is None and parse_symbol(symbol).kind == "spot" else price
 
 
-def _spot(account: Account, market: Market, rules: Rules, symbol: str, quantity: Num) -> tuple[Account, Trade]:
-    price, rate = _price(market, symbol) or _ZERO, rules.taker_fee(symbol) or _ZERO
+def _spot(books: Books, symbol: str, quantity: Num, _leverage: Decimal | None) -> tuple[Books, Trade]:
+    price, rate = _price(books.market, symbol) or _ZERO, books.rules.taker_fee(symbol) or _ZERO
     what = parse_symbol(symbol)
     fee = formulas.share_of(formulas.linear_notional(quantity, price), rate)
     paid = {Purse(what.base): -quantity, Purse(what.quote): quantity * price + fee}
     trade = Trade(symbol=symbol, quantity=quantity, price=price, fee=fee, realized_pnl=_ZERO, currency=what.quote)
-    return after_payments(account, paid), trade
+    return books._replace(account=after_payments(books.account, paid)), trade
 
 
-def _contract(
-    account: Account, market: Market, rules: Rules, symbol: str, quantity: Num, leverage: Decimal | None
-) -> tuple[Account, Trade]:
-    """First close what stands on the other side, then add to the own side or open it."""
-    how: dict[str, Any] = {
-        "symbol": symbol,
-        "price": market.mark_price[symbol],
-        "contract_size": rules.contract_size(symbol),
-        "fee_rate": rules.taker_fee(symbol),
-    }
-    buys = quantity > 0
-    positions: list[Position | None] = list(account.positions)
-    legs = [(index, p) for index, p in enumerate(account.positions) if p.symbol == symbol and p.margin_mode == "cross"]
-    left, done, fee, realized = quantity, False, _ZERO, _ZERO
-    for index, position in legs:
-        if (position.quantity > 0) != buys and not done:
-            done = bool(abs(left) <= abs(position.quantity))
-            part = left if done else -position.quantity
-            one = fill(position, quantity=part, **how)
-            positions[index], fee, realized = one.position, fee + one.fee, realized + one.realized_pnl
-            left = left - part
-    if not done:
-        index, own = next(((i, p) for i, p in legs if (p.quantity > 0) == buys), (len(positions), None))
-        one = fill(own, quantity=left, leverage=_leverage(account, symbol, leverage), exact=True, **how)
-        opened = one.position
-        if own is None and opened is not None:
-            hedge_mode = any(p.position_side != "net" for _, p in legs)
-            side: PositionSide = ("long" if buys else "short") if hedge_mode else "net"
-            opened = opened.model_copy(update={"position_side": side})
-        positions[index : index + 1] = [opened]
-        fee = fee + one.fee
-    kept = account.model_copy(update={"positions": tuple(p for p in positions if p is not None)})
-    settle = parse_symbol(symbol).settle
-    trade = Trade(symbol=symbol, quantity=quantity, price=how["price"], fee=fee, realized_pnl=realized, currency=settle)
-    return after_payments(kept, {Purse(settle): fee - realized}), trade
-
-
-def _leverage(account: Account, symbol: str, leverage: Decimal | None) -> Decimal | None:
-    """A symbol has one leverage: that of a position in it, else the one asked for."""
-    stated = [p.leverage for p in account.positions if p.symbol == symbol and p.leverage is not None]
-    return stated[0] if stated else leverage
+def _contract(books: Books, symbol: str, quantity: Num, leverage: Decimal | None) -> tuple[Books, Trade]:
+    done = traded(books, symbol, quantity, leverage=leverage)
+    trade = Trade(
+        symbol=symbol,
+        quantity=quantity,
+        price=mark_price(books.market, symbol),
+        fee=done.fee if done.fee is not None else _ZERO,
+        realized_pnl=done.realized_pnl,
+        currency=parse_symbol(symbol).settle,
+    )
+    return done.books, trade
 
 
 def _closed(case: Case, positions: Iterable[Position]) -> Account:
     """The account with positions closed at the mark without a fee; isolated margin goes with its position."""
-    account, market, rules = case
-    gone = list(positions)
-    kept = account.model_copy(update={"positions": tuple(p for p in account.positions if p not in gone)})
-    paid: dict[Purse, Decimal] = {}
+    books, gone = Books(*case), list(positions)
+    kept = tuple(p for p in books.account.positions if p not in gone or p.margin_mode == "cross")
+    books = books._replace(account=books.account.model_copy(update={"positions": kept}))
     for position in gone:
         if position.margin_mode == "cross":
-            one = fill(
-                position,
-                symbol=position.symbol,
-                quantity=-position.quantity,
-                price=market.mark_price[position.symbol],
-                contract_size=rules.contract_size(position.symbol) or _ONE,
-                fee_rate=_ZERO,
-            )
-            purse = Purse(parse_symbol(position.symbol).settle)
-            paid[purse] = paid.get(purse, _ZERO) - one.realized_pnl
-    return after_payments(kept, paid)
+            mark = mark_price(books.market, position.symbol)
+            index = books.account.positions.index(position)
+            done, _ = filled(books, position.symbol, index, -position.quantity, price=mark, fee_rate=_ZERO)
+            books = done.books
+    return books.account
 
 
 def _traded_base(account: Account, asset: str) -> bool:
@@ -478,7 +439,8 @@ class _Target:
         coins = {symbol.base for symbol in symbols} | set(market.index_price) | set(market.ask_rate)
         moving = coins - CASH - {rules.reference_currency}
         self.markets = [
-            moved(market, dict.fromkeys(moving, 1 + shift)) for shift in dict.fromkeys((_ZERO, -distance, distance))
+            coins_moved(market, dict.fromkeys(moving, 1 + shift))
+            for shift in dict.fromkeys((_ZERO, -distance, distance))
         ]
         report = evaluate(account, market, rules, explain=False)
         self.currency = next(found.currency for found in report.pools if found.name == pool)

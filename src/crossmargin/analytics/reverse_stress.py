@@ -379,68 +379,72 @@ class _Search:
     ) -> tuple[float, Floats | None]:
         """The nearest point of ``offset + slope . x <= 0`` within bounds: (distance, point), None = there is none.
 
-        Solved in the dual over the few constraints that bind, min x' S^-1 x subject to G x <= h being
-        max -l' (G S G') l - 2 l' h over l >= 0: any l >= 0 is a bound, so a search cut short is still valid.
+        min x' S^-1 x subject to G x <= h, in its dual max -l' (G S G') l - 2 l' h over l >= 0: the constraint that is
+        most violated joins those that bind, one whose multiplier falls to nothing leaves (Lawson and Hanson, Solving
+        Least Squares Problems, chapter 23). Any l >= 0 is a bound, so a search cut short is still valid.
         """
         if np.isfinite(high).all() and offset + float(np.minimum(slope * low, slope * high).sum()) > 0:
             return math.inf, None
-        rows = [slope] if offset > 0 else []
-        limits = [-offset] if offset > 0 else []
-        bound, point = 0.0, np.zeros(len(slope))
-        for _ in range(2 * len(slope) + 4):
-            if rows:
-                value, point = self._dual(rows, limits)
-                bound = max(bound, value)
-                if math.sqrt(bound) >= limit:
-                    return math.sqrt(bound), None
-            over, under = point - high, low - point
-            worst = int(np.argmax(np.maximum(over, under)))
-            if max(over[worst], under[worst]) <= 1e-12:
+        count = len(slope)
+        length = float(np.abs(slope).max()) or 1.0
+        limits = np.concatenate([[-offset / length], high, -low])
+        binding = _Binding(self.covariance)
+        bound, point = 0.0, np.zeros(count)
+        for _ in range(4 * count + 8):
+            excess = np.concatenate([[float(slope @ point) / length], point, -point]) - limits
+            worst = int(np.argmax(excess))
+            if excess[worst] <= 1e-12 * (1 + abs(limits[worst])):
                 break
-            row = np.zeros(len(slope))
-            row[worst] = 1.0 if over[worst] > under[worst] else -1.0
-            rows.append(row)
-            limits.append(float(high[worst]) if over[worst] > under[worst] else -float(low[worst]))
-        return math.sqrt(bound), point
-
-    def _dual(self, rows: list[Floats], limits: list[float]) -> tuple[float, Floats]:
-        """The best multipliers: those at which every constraint binds, where none is negative; else by ascent."""
-        table, target = np.array(rows), np.array(limits)
-        kernel = table @ self.covariance @ table.T
-        weight = _binding(kernel, target, np.arange(len(target)))
-        if weight is None:
-            weight = _ascent(kernel, target)
-            # the ascent ends near the answer; the constraints that bind there give it to the last digit
-            exact = _binding(kernel, target, np.flatnonzero(weight > 0))
-            weight = weight if exact is None else exact
-        value = -float(weight @ kernel @ weight) - 2 * float(weight @ target)
-        return max(0.0, value), -self.covariance @ table.T @ weight
+            row = np.zeros(count)
+            if worst == 0:
+                row = slope / length
+            else:
+                row[(worst - 1) % count] = 1.0 if worst <= count else -1.0
+            distance, point = binding.add(row, float(limits[worst]))
+            bound = max(bound, distance)
+            if bound >= limit:
+                return bound, None
+        return bound, point
 
 
-def _binding(kernel: Floats, target: Floats, rows: NDArray[np.intp]) -> Floats | None:
-    """The multipliers at which exactly these constraints bind; None where there are none or one is negative."""
-    table = kernel[np.ix_(rows, rows)]
-    found = np.linalg.lstsq(table, -target[rows], rcond=None)[0]
-    off = np.abs(table @ found + target[rows])
-    if (found < 0).any() or (off > _TIGHT * (np.abs(table) @ np.abs(found) + np.abs(target[rows]))).any():
-        return None
-    weight = np.zeros(len(target))
-    weight[rows] = found
-    return weight
+class _Binding:
+    """The constraints that bind at the nearest point, with their multipliers."""
 
+    def __init__(self, covariance: Floats) -> None:
+        self.covariance = covariance
+        self.rows = np.zeros((0, len(covariance)))
+        self.limits, self.weights = np.zeros(0), np.zeros(0)
 
-def _ascent(kernel: Floats, target: Floats) -> Floats:
-    """Coordinate ascent on the multipliers, each set to its own best in turn."""
-    weight, own = np.zeros(len(target)), np.diag(kernel)
-    for _ in range(400):
-        change = 0.0
-        for i in np.flatnonzero(own > 0):
-            best = max(0.0, weight[i] - (kernel[i] @ weight + target[i]) / own[i])
-            change = max(change, abs(best - weight[i]) * math.sqrt(own[i]))
-            weight[i] = best
-        if change <= 1e-14 * (1 + float(np.abs(weight).max())):
-            break
-    return weight
+    def add(self, row: Floats, limit: float) -> tuple[float, Floats]:
+        """(a bound of the distance, the nearest point) with one more constraint, measured in its own deviation."""
+        size = math.sqrt(max(0.0, float(row @ self.covariance @ row))) or 1.0
+        self.rows = np.vstack([self.rows, row / size])
+        self.limits = np.append(self.limits, limit / size)
+        self.weights = np.append(self.weights, 0.0)
+        kernel = self.rows @ self.covariance @ self.rows.T
+        for _ in range(len(self.limits)):
+            found = np.linalg.lstsq(kernel, -self.limits, rcond=None)[0]
+            off = -self.limits - kernel @ found
+            # where no point meets them all, multipliers grow for ever along what cannot be met
+            solved = np.abs(off).max() <= _TIGHT * np.abs(self.limits).max()
+            way, end = (found - self.weights, 1.0) if solved else (off, math.inf)
+            falls = way < 0
+            steps = np.where(falls, self.weights / np.where(falls, -way, 1.0), math.inf)
+            step = min(end, float(steps.min()))
+            self.weights = self.weights + way * (step if math.isfinite(step) else 1e9)
+            if step == end:
+                break
+            stay = steps > step
+            self.rows, self.limits, self.weights = self.rows[stay], self.limits[stay], self.weights[stay]
+            kernel = kernel[np.ix_(stay, stay)]
+        # at the best length of the multipliers: their gain over the deviation of their sum
+        gain, spread = -float(self.limits @ self.weights), float(self.weights @ kernel @ self.weights)
+        if gain <= 0:
+            return 0.0, np.zeros(len(self.covariance))
+        if spread <= 0:
+            return math.inf, np.zeros(len(self.covariance))
+        point = -self.covariance @ (self.rows.T @ self.weights)
+        return gain / math.sqrt(spread), point * (gain / spread)
 
 
 # the answer -----------------------------------------------------------------------------------------------------------
@@ -487,5 +491,5 @@ def rounded(value: float) -> Decimal:
 def _words(drivers: list[str], found: Floats, deviation: Floats) -> str:
     """The move in words, the coin that goes furthest for its own volatility first."""
     share = np.abs(found) / np.where(deviation > 0, deviation, 1.0)
-    order: Any = np.argsort(-share, kind="stable")
+    order: Any = np.argsort(-np.round(share, 9), kind="stable")  # equals keep the order of the account
     return ", ".join(f"{drivers[i]} {found[i] * 100:+.1f} %" for i in order)

@@ -16,6 +16,7 @@ from crossmargin.analytics.funding import Purse, after_payments, funding_notiona
 from crossmargin.analytics.threshold import thresholds_of
 from crossmargin.engine import formulas
 from crossmargin.engine.fills import fill
+from crossmargin.engine.moves import coins_moved
 from crossmargin.engine.prepare import Asset, Exposure, Leg, Pool, prepare
 from crossmargin.engine.ray import Ray, first_fall
 from crossmargin.engine.reference import Case, PoolState, headroom_along, measure
@@ -159,25 +160,6 @@ def sensitivity(
         )
 
 
-def moved(market: Market, factors: Mapping[str, Decimal | Ray]) -> Market:
-    """The market after coins have moved by factors: every contract on a coin, its index price, bid and ask rate."""
-
-    def scaled(prices: Mapping[str, Decimal], coin_of: Callable[[str], str]) -> dict[str, Decimal | Ray]:
-        return {name: price * factors.get(coin_of(name), _ONE) for name, price in prices.items()}
-
-    def itself(asset: str) -> str:
-        return asset
-
-    return market.model_copy(
-        update={
-            "mark_price": scaled(market.mark_price, lambda symbol: parse_symbol(symbol).base),
-            "index_price": scaled(market.index_price, itself),
-            "bid_rate": scaled(market.bid_rate, itself),
-            "ask_rate": scaled(market.ask_rate, itself),
-        }
-    )
-
-
 # inputs ---------------------------------------------------------------------------------------------------------------
 
 
@@ -272,7 +254,7 @@ class _Question:
             )
 
             def case(value: Ray, coin: str = coin, now: Decimal = now) -> Case:
-                return account, moved(market, {coin: value / now}), rules
+                return account, coins_moved(market, {coin: value / now}), rules
 
             yield _Input("coin", coin, now, pools, case)
 
@@ -411,7 +393,7 @@ class _Threshold(NamedTuple):
         account, market, rules = self.question.case
 
         def along(s: Ray) -> Case:
-            return account, moved(market, {self.coin: 1 + self.distance + s}), rules
+            return account, coins_moved(market, {self.coin: 1 + self.distance + s}), rules
 
         # the root moves outward where headroom gains from the input, inward where it loses
         out, inn = (headroom_along(along, self.pool, _ZERO, way).slope(_ZERO) for way in (outward, -outward))
@@ -421,7 +403,7 @@ class _Threshold(NamedTuple):
 
             def at_root(s: Ray, given: _Input = given) -> Case:
                 changed, prices, law = given.at(s)
-                return changed, moved(prices, {self.coin: 1 + self.distance}), law
+                return changed, coins_moved(prices, {self.coin: 1 + self.distance}), law
 
             sides: list[Decimal | None] = []
             for way in (1, -1):
@@ -476,7 +458,7 @@ def _safe_leverage(
     )
     settled = after_payments(account, {purse_of(pool, exposure, leg): -closed.realized_pnl})
     index = account.positions.index(position)
-    shocked = moved(market, {symbol.base: 1 - side * move})
+    shocked = coins_moved(market, {symbol.base: 1 - side * move})
 
     def sized(prices: Market) -> Callable[[Ray], Case]:
         """The case with the position of ``quantity + s`` contracts, its entry at the mark."""

@@ -13,6 +13,7 @@ from decimal import Decimal, localcontext
 from typing import Literal, NamedTuple
 
 from crossmargin.analytics.threshold import coins_of, crossings_of, is_priced
+from crossmargin.engine.moves import scaled
 from crossmargin.engine.prepare import Prepared, prepare
 from crossmargin.engine.reference import PoolState, evaluate, measure, report
 from crossmargin.errors import AccountError, Fault
@@ -478,23 +479,13 @@ def _weights(state: PoolState, change: Applied) -> tuple[dict[str, Decimal], dic
 
 
 def moved(prepared: Prepared, change: Applied) -> Market:
-    """The market after a change: marks and last prices with their coin, index, bid and ask rates with their asset."""
-    market, reference = prepared.market, prepared.rules.reference_currency
-    by_coin = {**change.moves, **change.index_moves}
+    """The market after a change: contracts with their coin, index prices with their asset; the reference stands."""
+    factors = {coin: 1 + move for coin, move in change.moves.items()}
+    own = {asset: 1 + move for asset, move in change.index_moves.items()}
+    by_asset = {**factors, **own, prepared.rules.reference_currency: _ONE}
     with localcontext(CONTEXT):
-        marks, lasts = (
-            {
-                symbol: price * (1 + change.moves.get(parse_symbol(symbol).base, _ZERO))
-                for symbol, price in table.items()
-            }
-            for table in (market.mark_price, market.last_price)
+        return scaled(
+            prepared.market,
+            lambda symbol: factors.get(parse_symbol(symbol).base, _ONE),
+            lambda asset: by_asset.get(asset, _ONE),
         )
-        index, bid, ask = (
-            {
-                asset: price if asset == reference else price * (1 + by_coin.get(asset, _ZERO))
-                for asset, price in table.items()
-            }
-            for table in (market.index_price, market.bid_rate, market.ask_rate)
-        )
-    update = {"mark_price": marks, "last_price": lasts, "index_price": index, "bid_rate": bid, "ask_rate": ask}
-    return market.model_copy(update=update)

@@ -8,13 +8,14 @@ shared pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, NamedTuple
 
 from crossmargin.engine import formulas
 from crossmargin.engine.boundary import UNIT, largest
-from crossmargin.engine.fills import fill
+from crossmargin.engine.fills import fill, pay
+from crossmargin.engine.moves import scaled
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
 from crossmargin.engine.rooms import tightest
@@ -37,7 +38,8 @@ from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.profile import Rules
 
-_ZERO = Decimal(0)
+Num = Any
+_ZERO, _ONE = Decimal(0), Decimal(1)
 
 
 class Books(NamedTuple):
@@ -175,37 +177,92 @@ def _close(books: Books, change: Close) -> Booked:
 def _filled(
     books: Books, change: Order | Close, index: int | None, quantity: Decimal, leverage: Decimal | None
 ) -> tuple[Booked, Position | None]:
-    """The books after a fill, PnL, fee and what a smaller pocket frees in the wallet; and the position it leaves."""
-    symbol, rules = change.symbol, books.rules
+    price = _price(books, change)
+    return filled(books, change.symbol, index, quantity, price=price, fee_rate=change.fee_rate, leverage=leverage)
+
+
+def filled(
+    books: Books,
+    symbol: str,
+    index: int | None,
+    quantity: Num,
+    *,
+    price: Decimal,
+    fee_rate: Decimal | None = None,
+    leverage: Decimal | None = None,
+) -> tuple[Booked, Position | None]:
+    """The books after a fill, PnL, fee and what a smaller pocket frees in the wallet; and the position it leaves.
+
+    ``index``: the position it adds to or reduces, None = a new one. ``fee_rate``: the profile's taker fee unless given.
+    ``quantity`` may be a ray. Raises :class:`AccountError` where the contract size is not known.
+    """
     held = None if index is None else books.account.positions[index]
-    rate = change.fee_rate if change.fee_rate is not None else rules.taker_fee(symbol)
+    rate = fee_rate if fee_rate is not None else books.rules.taker_fee(symbol)
     done = fill(
         held,
         symbol=symbol,
         quantity=quantity,
-        price=_price(books, change),
-        contract_size=_contract_size(books, change),
+        price=price,
+        contract_size=_contract_size(books.rules, symbol),
         fee_rate=rate or _ZERO,
         leverage=leverage,
         exact=True,
     )
-    position, received = done.position, done.realized_pnl - done.fee
+    position, freed = done.position, _ZERO
     reducing = held is not None and (held.quantity > 0) != (quantity > 0)
     if held is not None and held.isolated_margin is not None and reducing:
         freed = held.isolated_margin * abs(quantity) / abs(held.quantity)
-        received += freed
         if position is not None:
             position = position.model_copy(update={"isolated_margin": held.isolated_margin - freed})
     asset = parse_symbol(symbol).settle
-    after = _paid(_with_position(books, index, position), asset, received)
+    after = _paid(_with_position(books, index, position), asset, freed)
+    if done.realized_pnl or done.fee:
+        balance = after.account.balances.get(asset, Balance())
+        paid = pay(balance, {"loss": -done.realized_pnl, "fee": done.fee}, books.rules.slots.bonus)
+        after = _with_balance(after, asset, wallet_balance=paid.wallet_balance, bonus_credit=paid.bonus_credit)
     return Booked(after, reducing, asset, done.realized_pnl, None if rate is None else done.fee), position
 
 
-def _contract_size(books: Books, change: Order | Close) -> Decimal:
-    size = books.rules.contract_size(change.symbol)
+def traded(books: Books, symbol: str, quantity: Num, *, leverage: Decimal | None = None) -> Booked:
+    """The books after a trade at the mark in the shared pool: what stands on the other side is closed, the rest opens.
+
+    ``quantity`` in contracts, + buys and - sells; it may be a ray. A symbol has one leverage: that of a position in it,
+    else the one given. Raises as :func:`book` does.
+    """
+    price = mark_price(books.market, symbol)
+    held = [p for p in books.account.positions if p.symbol == symbol]
+    legs = [p for p in held if p.margin_mode == "cross"]
+    leverage = next((p.leverage for p in held if p.leverage is not None), leverage)
+    buys, left = quantity > 0, quantity
+    total = Booked(books, asset=parse_symbol(symbol).settle)
+    for leg in legs:
+        if left and (leg.quantity > 0) != buys:
+            index = next(i for i, p in enumerate(total.books.account.positions) if p is leg)
+            part = -leg.quantity if abs(left) > abs(leg.quantity) else left
+            total = _and_then(total, filled(total.books, symbol, index, part, price=price)[0])
+            left = left - part
+    if not left:
+        return total._replace(reducing=True)
+    positions = total.books.account.positions
+    at = next((i for i, p in enumerate(positions) if any(p is leg for leg in legs)), None)
+    done, position = filled(total.books, symbol, at, left, price=price, leverage=leverage)
+    if at is None and position is not None and any(leg.position_side != "net" for leg in legs):
+        position = position.model_copy(update={"position_side": "long" if buys else "short"})
+        done = done._replace(books=_with_position(done.books, len(positions), position))
+    return _and_then(total, done)
+
+
+def _and_then(first: Booked, second: Booked) -> Booked:
+    """Two fills in one symbol as one."""
+    fee = None if first.fee is None or second.fee is None else first.fee + second.fee
+    return second._replace(realized_pnl=first.realized_pnl + second.realized_pnl, fee=fee)
+
+
+def _contract_size(rules: Rules, symbol: str) -> Decimal:
+    size = rules.contract_size(symbol)
     if size is None:
         why = "its contract size is not known; add [[instruments]] with contract_size"
-        raise _fault(change, "symbol", change.symbol, why)
+        raise AccountError(symbol, (Fault("symbol", symbol, why),))
     return size
 
 
@@ -218,7 +275,7 @@ def _brought(books: Books, change: Order, position: Position) -> Decimal:
     if position.leverage is None:
         raise _fault(change, "leverage", "", "is missing: an isolated order brings its value / leverage")
     inverse = parse_symbol(position.symbol).kind == "inverse"
-    size = change.quantity * _contract_size(books, change)
+    size = change.quantity * _contract_size(books.rules, change.symbol)
     value = (formulas.inverse_notional if inverse else formulas.linear_notional)(size, _price(books, change))
     own: Decimal = formulas.leverage_requirement(value, position.leverage).quantize(UNIT, ROUND_CEILING)
     return max(own, pocket_margin(books, position) - (position.isolated_margin or _ZERO))
@@ -256,7 +313,10 @@ def _deposit(books: Books, change: Deposit) -> Booked:
 
 
 def _withdraw(books: Books, change: Withdraw) -> Booked:
-    return Booked(_paid(books, change.asset, -change.amount))
+    left, bonus = _paid(books, change.asset, -change.amount), books.rules.slots.bonus
+    if bonus is not None and bonus.forfeited_on_transfer and change.amount:
+        left = _with_balance(left, change.asset, bonus_credit=_ZERO)
+    return Booked(left)
 
 
 def _transfer(books: Books, change: Transfer) -> Booked:
@@ -309,32 +369,24 @@ def _set_balance(books: Books, change: SetBalance) -> Booked:
 
 # market and rules -----------------------------------------------------------------------------------------------------
 
-_OF_CONTRACTS = ("mark_price", "last_price")
-_OF_ASSETS = ("index_price", "bid_rate", "ask_rate")
-
 
 def _move_price(books: Books, change: MovePrice) -> Booked:
     market = books.market
     coin = change.coin if change.symbol is None else parse_symbol(change.symbol).base
     alone = change.symbol is not None and change.only == "mark"
     factor = _factor(market, change)
-    moved: dict[str, Mapping[str, Decimal]] = {}
-    if change.only != "index":
-        for table in _OF_CONTRACTS:
-            prices = getattr(market, table)
-            moved[table] = {
-                symbol: price * factor
-                if (symbol == change.symbol if alone else parse_symbol(symbol).base == coin)
-                else price
-                for symbol, price in prices.items()
-            }
-    if change.only != "mark":
-        for table in _OF_ASSETS:
-            prices = getattr(market, table)
-            moved[table] = {asset: price * factor if asset == coin else price for asset, price in prices.items()}
-    if all(moved[table] == getattr(market, table) for table in moved) and factor != 1:
+
+    def contracts(symbol: str) -> Decimal:
+        moves = symbol == change.symbol if alone else parse_symbol(symbol).base == coin
+        return factor if moves and change.only != "index" else _ONE
+
+    def assets(asset: str) -> Decimal:
+        return factor if asset == coin and change.only != "mark" else _ONE
+
+    after = scaled(market, contracts, assets)
+    if after == market and factor != 1:
         raise _fault(change, "coin", coin, "has no price in this market; name a coin that has")
-    return Booked(books._replace(market=market.model_copy(update=moved)))
+    return Booked(books._replace(market=after))
 
 
 def _factor(market: Market, change: MovePrice) -> Decimal:

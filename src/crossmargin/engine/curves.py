@@ -103,7 +103,10 @@ def anatomy(state: PoolState, marks: Mapping[str, str], rates: Mapping[str, str]
     value) while other coins move its amount.
     """
     pool, multiple = state.pool, state.pool.liquidation_multiple
-    still, one = state.headroom * 0, state.headroom * 0 + 1
+    if pool.units:
+        why = "portfolio margin nets contracts of several coins' prices; ask for one scenario or one price at a time"
+        raise UnsupportedRule("worst_scenario", why)
+    still, one = state.headroom * 0 - pool.fixed * multiple, state.headroom * 0 + 1
     singles: list[Single] = []
     coupled: list[Coupled] = []
     for own in state.assets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from crossmargin.model.profile import Rules, Slot
@@ -44,7 +45,12 @@ def pool_lines(state: PoolState, rules: Rules) -> Line:
             for exposure, _, kept in own.exposures
         ),
     )
+    if pool.fixed or pool.units:
+        maintenance = replace(maintenance, parts=(*maintenance.parts, *_besides(state)))
     parts = [equity, maintenance]
+    if state.initial_equity != state.equity:
+        words = "what counts to open and to withdraw: PnL or ratios count otherwise than for maintenance"
+        parts.append(Line("initial_equity", state.initial_equity, currency, words, *_cite(slots.equity)))
     if state.initial is not None:
         parts.append(
             Line(
@@ -58,6 +64,20 @@ def pool_lines(state: PoolState, rules: Rules) -> Line:
     multiple = pool.liquidation_multiple
     words = "equity - maintenance_margin" if multiple == 1 else f"equity - {multiple} x maintenance_margin"
     return Line(f"headroom of {pool.name}", state.headroom, currency, words, *_cite(slots.levels), tuple(parts))
+
+
+def _besides(state: PoolState) -> list[Line]:
+    """What a pool requires besides its single contracts: a fixed amount, and each coin of a portfolio margin."""
+    pool, currency = state.pool, state.pool.currency
+    cited = _cite(pool.slots.scenarios or pool.slots.maintenance_margin)
+    marks = {exposure.symbol.name: exposure.mark for asset in pool.assets for exposure in asset.exposures}
+    prices = {asset.name: asset.price for asset in pool.assets}
+    words = "max(net value x worst move + hedged value x basis rate, minimum charge)"
+    lines = [
+        Line(unit.coin, unit.requirement(marks.__getitem__, prices.__getitem__), currency, words, *cited)
+        for unit in pool.units
+    ]
+    return lines + ([Line("fixed_amount", pool.fixed, currency, "", *cited)] if pool.fixed else [])
 
 
 def _row_sources(name: str, rules: Rules) -> tuple[str, ...]:
@@ -75,6 +95,8 @@ def _asset_line(own: AssetState, pool: Pool, rules: Rules) -> Line:
         parts.append(Line("accrued_interest", -asset.balance.accrued_interest, unit, "owed"))
     if asset.balance.bonus_credit:
         parts.append(Line("bonus_credit", asset.balance.bonus_credit, unit, "lent by the venue as margin"))
+    if asset.taken:
+        parts.append(Line("order_margin", -asset.taken, unit, "held by resting orders, out of equity"))
     if own.exposures:
         legs = tuple(
             _pnl_line(exposure, leg, exposure.pnl(leg.size, leg.entry, exposure.mark), unit)

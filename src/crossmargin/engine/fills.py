@@ -6,15 +6,18 @@ average entry price of inverse contracts).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal, localcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from crossmargin.engine import formulas
 from crossmargin.errors import AccountError, Fault
-from crossmargin.model.account import Position
+from crossmargin.model.account import Balance, Position
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.number import CONTEXT
+from crossmargin.model.profile import Bonus, Burn
 
+Num = Any
 _DIGITS = Decimal(1).scaleb(-18)
 
 
@@ -35,6 +38,20 @@ def average_entry(size: Decimal, entry: Decimal, added: Decimal, price: Decimal,
     if inverse:
         return (size + added) / (size / entry + added / price)
     return (size * entry + added * price) / (size + added)
+
+
+def pay(balance: Balance, costs: Mapping[Burn, Num], bonus: Bonus | None) -> Balance:
+    """A balance after costs by kind (below 0: received): bonus credit bears what its rule says, the wallet the rest.
+
+    Amounts may be rays. Sources: :func:`~crossmargin.engine.formulas.burnt_bonus`.
+    """
+    wallet, lent = balance.wallet_balance, balance.bonus_credit
+    for kind, cost in costs.items():
+        if lent and bonus is not None and kind in bonus.pays:
+            part = formulas.burnt_bonus(cost, lent, wallet, bonus.share, bonus.first)
+            wallet, lent = wallet + part, lent - part
+        wallet = wallet - cost
+    return balance.model_copy(update={"wallet_balance": wallet, "bonus_credit": lent})
 
 
 def fill(

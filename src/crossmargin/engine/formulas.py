@@ -209,6 +209,37 @@ def funding_payment(size: Num, notional: Num, rate: Num) -> Num:
     return notional * rate if size > 0 else -(notional * rate)
 
 
+def spot_offset(net_value: Num, spot_value: Num) -> Num:
+    """How much of a net contract value spot of the same coin hedges, 0 or more: opposite sides, the smaller one.
+
+    Source: OKX portfolio margin, spot-derivatives offset (2025-01-02); Bybit, spot hedging.
+
+    >>> spot_offset(-10, 15)
+    10
+    """
+    return max(0, min(-net_value, spot_value)) + max(0, min(net_value, -spot_value))
+
+
+def assuming_price(order_price: Num, mark_price: Num, last_price: Num, markup: Num) -> Num:
+    """The price a resting sell is taken at: max(last x (1 + markup), mark, its own). Source: Binance 87fa7ee3… (2026).
+
+    >>> assuming_price(100, 99, 98, 0.0)
+    100
+    """
+    return max(last_price * (1 + markup), mark_price, order_price)
+
+
+def burnt_bonus(cost: Num, bonus: Num, own: Num, share: Num, first: bool) -> Num:
+    """How much of a cost bonus credit pays: its share of it, before own funds or only beyond them, at most what it is.
+
+    Source: MEXC futures bonus 360054857791 (bonus first), BingX trial fund 11494211324943 (own funds first, shares).
+
+    >>> burnt_bonus(3, 2, 10, 1, True)
+    2
+    """
+    return max(0, min(bonus, (cost if first else cost - max(0, own)) * share))
+
+
 def headroom(equity: Num, requirement: Num) -> Num:
     """Equity minus requirement: above 0 the pool stands.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from crossmargin.engine import formulas
 from crossmargin.errors import UnsupportedRule
-from crossmargin.model.profile import AssetRule, Bracket, Collateral, MaintenanceMargin, Slots
+from crossmargin.model.profile import AssetRule, Bracket, Collateral, MaintenanceMargin, Scenarios, Slots
 
 Num = Any
 Convert = Callable[[Decimal], Num]
@@ -166,17 +166,21 @@ def flat(rule: AssetRule | None, slot: Collateral, convert: Convert) -> Valuatio
     """Amount x index price x one ratio; tiers of an account file are honoured by amount."""
     if rule is not None and rule.tiers is not None and len(rule.tiers) > 1:
         return tiered_by_amount(rule, slot, convert)
-    ratio = _tiers(rule, convert).rates[0]
-    liability = convert(slot.liability_ratio)
-    return lambda amount, price, _bid, _ask: formulas.flat_amount(amount, ratio, liability) * price
+    return _one_ratio(_tiers(rule, convert).rates[0], convert(slot.liability_ratio))
+
+
+def _one_ratio(ratio: Num, liability: Num) -> Valuation:
+    if ratio <= liability:
+        return lambda amount, price, _bid, _ask: formulas.flat_amount(amount, ratio, liability) * price
+    # a debt that counts for less than its value elsewhere: the smaller of the two lines is then not the one that holds
+    return lambda amount, price, _bid, _ask: formulas.share_of(amount, liability if amount < 0 else ratio) * price
 
 
 def tiered_by_amount(rule: AssetRule | None, slot: Collateral, convert: Convert) -> Valuation:
     """Marginal ratios by the amount of coins."""
     steps, liability = _tiers(rule, convert), convert(slot.liability_ratio)
     if len(steps.floors) == 1:
-        ratio = steps.rates[0]
-        return lambda amount, price, _bid, _ask: formulas.flat_amount(amount, ratio, liability) * price
+        return _one_ratio(steps.rates[0], liability)
 
     def value(amount: Num, price: Num, _bid: Num, _ask: Num) -> Num:
         if amount < 0:
@@ -206,6 +210,53 @@ COLLATERAL: dict[str, Callable[[AssetRule | None, Collateral, Convert], Valuatio
     "tiered_by_value": tiered_by_value,
     "bid_ask": bid_ask,
 }
+
+
+def initial_valuation(rule: AssetRule | None, slot: Collateral, convert: Convert) -> Valuation | None:
+    """What an asset counts for to open and to withdraw, where the profile states another ratio for that."""
+    if rule is None or rule.initial_ratio is None:
+        return None
+    return _one_ratio(convert(rule.initial_ratio), convert(slot.liability_ratio))
+
+
+# initial margin -------------------------------------------------------------------------------------------------------
+
+
+def initial_steps(name: str, table: Sequence[Bracket], convert: Convert) -> Steps | None:
+    """The marginal table of initial rates; None where a bracket states none."""
+    rates = [bracket.initial_rate for bracket in table]
+    stated = [rate for rate in rates if rate is not None]
+    if len(stated) < len(rates):
+        return None
+    deductions = [Decimal(0)]
+    for row in range(1, len(table)):
+        deductions.append(
+            formulas.bracket_deduction(table[row].notional_floor, stated[row], stated[row - 1], deductions[-1])
+        )
+    return Steps(
+        f"initial margin table of {name}",
+        [convert(bracket.notional_floor) for bracket in table],
+        [convert(rate) for rate in stated],
+        [convert(deduction) for deduction in deductions],
+    )
+
+
+# portfolio margin -----------------------------------------------------------------------------------------------------
+
+
+def minimum_steps(slot: Scenarios, convert: Convert) -> Steps | None:
+    """The multipliers of a minimum charge, each on the part of the charge inside its tier."""
+    if not slot.minimum_tiers:
+        return None
+    deductions = [Decimal(0)]
+    for previous, this in pairwise(slot.minimum_tiers):
+        deductions.append(formulas.bracket_deduction(this.floor, this.multiplier, previous.multiplier, deductions[-1]))
+    return Steps(
+        "minimum charge",
+        [convert(tier.floor) for tier in slot.minimum_tiers],
+        [convert(tier.multiplier) for tier in slot.minimum_tiers],
+        [convert(deduction) for deduction in deductions],
+    )
 
 
 def is_concave(slots: Slots) -> bool:

@@ -12,12 +12,13 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from crossmargin.engine import formulas, kinds
+from crossmargin.engine.units import Unit
 from crossmargin.errors import AccountError, Fault, MarketDataError
 from crossmargin.model.account import Account, Balance, OpenOrder, Position
 from crossmargin.model.instrument import Symbol, parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
-from crossmargin.model.profile import AssetRule, Level, MaintenanceMargin, Rules, Slots
+from crossmargin.model.profile import AssetRule, Level, MaintenanceMargin, Rules, Scenarios, Slots
 
 Num = Any
 
@@ -41,7 +42,7 @@ class Leg:
 
 @dataclass(slots=True)
 class Order:
-    """One resting order that holds margin."""
+    """One resting order that holds margin; ``price`` is what its margin is counted at."""
 
     size: Num
     price: Num
@@ -61,15 +62,21 @@ class Exposure:
     legs: list[Leg] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     steps: kinds.Steps | None = None
+    initial_steps: kinds.Steps | None = None
     initial_rates: tuple[Num | None, ...] = ()
+    size_slope: Num = 0
     requirement: kinds.Requirement | None = None
     sizes: tuple[Num, ...] = ()
     fixed: Num = 0
     mark_fee: Num = 0
+    fee_sizes: tuple[Num, ...] = ()
+    """The sizes whose fee to close at the mark is part of the requirement."""
 
     def unrealized_pnl(self, price: Num) -> Num:
         """PnL of all legs at a price, in the settle asset."""
         legs = self.legs
+        if not legs:
+            return price * 0
         total = self.pnl(legs[0].size, legs[0].entry, price)
         for leg in legs[1:]:
             total = total + self.pnl(leg.size, leg.entry, price)
@@ -80,9 +87,8 @@ class Exposure:
         total = self.fixed
         for size in self.sizes:
             total = total + self.requirement(self.notional(size, price))  # type: ignore[misc]
-        if self.mark_fee:
-            for leg in self.legs:
-                total = total + formulas.share_of(self.notional(leg.size, price), self.mark_fee)
+        for size in self.fee_sizes:
+            total = total + formulas.share_of(self.notional(size, price), self.mark_fee)
         return total
 
 
@@ -98,11 +104,23 @@ class Asset:
     ask: Num
     counts: bool
     value: kinds.Valuation
+    initial_value: kinds.Valuation | None = None
+    """What it counts for to open and to withdraw, where that differs."""
+    liability_rate: Num = 0
+    liability_initial_rate: Num = 0
+    """Margin that a debt of it holds, of its value: to stay, and to open."""
+    taken: Num = 0
+    """Margin of resting orders that is taken out of ``cash``."""
     exposures: list[Exposure] = field(default_factory=list)
 
     def worth(self, amount: Num, price: Num, bid: Num, ask: Num) -> Num:
         """What an amount of this asset counts for; a switched-off asset counts only when owed."""
         return self.value(amount if self.counts else min(amount, amount * 0), price, bid, ask)
+
+    def initial_worth(self, amount: Num) -> Num:
+        """What an amount counts for to open and to withdraw, at the market's prices."""
+        value = self.initial_value or self.value
+        return value(amount if self.counts else min(amount, amount * 0), self.price, self.bid, self.ask)
 
 
 @dataclass(slots=True)
@@ -118,9 +136,15 @@ class Pool:
     counted: str
     at_ask: bool
     concave: bool
-    liability_rate: Num
     ladder: tuple[tuple[Level, Num], ...]
     strict: bool
+    counted_initial: str
+    fixed: Num
+    """Requirement of the pool whatever the prices."""
+    units: tuple[Unit, ...] = ()
+    """Portfolio margin: what everything on one coin requires together, instead of one contract after another."""
+    initial_multiple: Num | None = None
+    """Initial margin as a multiple of the maintenance margin."""
 
     @property
     def liquidation_multiple(self) -> Num:
@@ -196,7 +220,11 @@ class _Preparation:
         by_name = {asset.name: asset for asset in assets}
         for symbol in dict.fromkeys([*groups, *orders]):
             exposure = self._exposure(symbol, groups.get(symbol, []), orders.get(symbol, []), slots, isolated=False)
-            by_name[parse_symbol(symbol).settle].exposures.append(exposure)
+            asset = by_name[parse_symbol(symbol).settle]
+            asset.exposures.append(exposure)
+            asset.taken = asset.taken + _taken(exposure, slots)
+        for asset in assets:
+            asset.cash = asset.cash - asset.taken
         if unified:
             if not assets:
                 return []
@@ -224,8 +252,10 @@ class _Preparation:
         return self._pool(f"{position.symbol}{side} isolated", symbol.settle, slots, [asset], isolated=True)
 
     def _pool(self, name: str, currency: str, slots: Slots, assets: list[Asset], *, isolated: bool) -> Pool:
+        exposures = [exposure for asset in assets for exposure in asset.exposures]
         if slots.maintenance_margin.kind == "highest_rate":
-            self._share_highest_rate([exposure for asset in assets for exposure in asset.exposures])
+            self._share_highest_rate(exposures)
+        at_stake = any(exposure.legs for exposure in exposures) or any(asset.cash < 0 for asset in assets)
         return Pool(
             name=name,
             currency=currency,
@@ -236,7 +266,12 @@ class _Preparation:
             counted=slots.equity.unrealized_pnl,
             at_ask=slots.collateral.kind == "bid_ask" and not isolated,
             concave=kinds.is_concave(slots) and all(_whole(e) for asset in assets for e in asset.exposures),
-            liability_rate=self.convert(slots.collateral.liability_maintenance_rate),
+            counted_initial=slots.equity.unrealized_pnl_initial or slots.equity.unrealized_pnl,
+            fixed=self.convert(slots.maintenance_margin.fixed_amount) if at_stake else self.zero,
+            units=() if slots.scenarios is None else self._units(slots.scenarios, assets),
+            initial_multiple=(
+                None if slots.initial_margin.multiple is None else self.convert(slots.initial_margin.multiple)
+            ),
             ladder=tuple((level, self.convert(level.multiple)) for level in slots.levels.ladder),
             strict=slots.levels.trigger == "below",
         )
@@ -246,6 +281,8 @@ class _Preparation:
     def _asset(self, name: str, slots: Slots, *, par: bool) -> Asset:
         balance = self.account.balances.get(name, Balance())
         rule = self.rules.assets.get(name)
+        if balance.bonus_credit and balance.expired(self.market.as_of):
+            balance = balance.model_copy(update={"bonus_credit": Decimal(0)})
         cash = balance.wallet_balance - balance.accrued_interest
         if slots.equity.bonus_credit:
             cash += balance.bonus_credit
@@ -270,6 +307,10 @@ class _Preparation:
                         unless=not counts,
                     )
         valuation = kinds.settle_asset if par else kinds.COLLATERAL[slots.collateral.kind]
+        kept = slots.collateral.liability_maintenance_rate
+        opened = slots.collateral.liability_initial_rate
+        if rule is not None and rule.liability_maintenance_rate is not None:
+            kept, opened = rule.liability_maintenance_rate, rule.liability_initial_rate
         return Asset(
             name=name,
             balance=balance,
@@ -279,6 +320,10 @@ class _Preparation:
             ask=ask,
             counts=counts,
             value=valuation(rule, slots.collateral, self.convert),
+            initial_value=None if par else kinds.initial_valuation(rule, slots.collateral, self.convert),
+            liability_rate=self.convert(kept),
+            liability_initial_rate=self.convert(kept if opened is None else opened),
+            taken=self.zero,
         )
 
     def _rates(self, name: str, rule: AssetRule | None, slots: Slots) -> tuple[Num, Num, Num]:
@@ -363,7 +408,7 @@ class _Preparation:
         leverage = next((p.leverage for _, p in positions if p.leverage is not None), None)
         for _, order in orders:
             exposure.orders.append(self._order(order, contract_size, leverage, fee, exposure, slots))
-        if exposure.legs:
+        if slots.scenarios is None and (exposure.legs or slots.maintenance_margin.orders != "none"):
             self._set_maintenance(exposure, slots, where, fee)
         return exposure
 
@@ -432,8 +477,16 @@ class _Preparation:
         slots: Slots,
     ) -> Order:
         size = order.quantity * contract_size
-        value = exposure.notional(size, order.price)
         rule = slots.initial_margin.orders
+        price = order.price
+        if rule is not None and rule.price == "assuming" and size < 0:
+            last = self.market.last_price.get(order.symbol)
+            if last is None:
+                self._missing(f"market.last_price.{order.symbol}", f"the last price, for the sell order at {price}")
+                last = price
+            mark = self.market.mark_price.get(order.symbol, price)
+            price = formulas.assuming_price(price, mark, last, rule.assuming_markup)
+        value = exposure.notional(size, price)
         fees = Decimal(0)
         stated = order.leverage if order.leverage is not None else leverage
         if rule is not None and rule.open_fee:
@@ -443,7 +496,7 @@ class _Preparation:
             fees += formulas.share_of(formulas.cross_bankruptcy_value(value, loss_sign, stated), fee)
         return Order(
             size=self.convert(size),
-            price=self.convert(order.price),
+            price=self.convert(price),
             leverage=None if stated is None else self.convert(stated),
             fees=self.convert(fees),
         )
@@ -454,8 +507,10 @@ class _Preparation:
         """Bind the maintenance rule: what of it is fixed, and which sizes are charged at the mark."""
         slot = slots.maintenance_margin
         exposure.fixed = sum((leg.close_fee for leg in exposure.legs), self.zero)
+        with_orders = _worse_side(exposure) if slot.orders == "worse_side" else None
         if slot.close_fee == "mark":
             exposure.mark_fee = self.convert(fee)
+            exposure.fee_sizes = tuple(abs(leg.size) for leg in exposure.legs) if with_orders is None else with_orders
         if slot.kind == "fraction_of_initial":
             self._share_of_initial(exposure, slot, where)
         else:
@@ -466,7 +521,7 @@ class _Preparation:
                     kinds.BY_NOTIONAL[slot.kind](steps) if by_value else self._by_count(exposure, slot, steps)
                 )
         if slots.valuation.maintenance == "mark":
-            exposure.sizes = charged_sizes(slot.scope, exposure)
+            exposure.sizes = charged_sizes(slot.scope, exposure) if with_orders is None else with_orders
         elif exposure.requirement is not None:
             at_entry = _values_at_entry(slot.scope, exposure)
             exposure.fixed = exposure.fixed + sum((exposure.requirement(v) for v in at_entry), self.zero)
@@ -495,6 +550,11 @@ class _Preparation:
         exposure.initial_rates = tuple(
             None if bracket.initial_rate is None else self.convert(bracket.initial_rate) for bracket in table
         )
+        exposure.size_slope = self.convert(table[0].size_slope or Decimal(0))
+        if slots.initial_margin.kind == "marginal_brackets":
+            exposure.initial_steps = kinds.initial_steps(name, table, self.convert)
+        if exposure.initial_rates[0] is None and slots.initial_margin.kind in ("marginal_brackets", "linear_in_size"):
+            self._fault(f"instruments {name}.brackets", "", "a bracket has no initial_rate, which this profile needs")
         steps = kinds.maintenance_steps(name, table, slot, self.convert)
         for row in range(1, len(table)):
             if slot.kind != "marginal_brackets" or table[row].maintenance_deduction is None:
@@ -514,7 +574,7 @@ class _Preparation:
     def _by_count(self, exposure: Exposure, slot: MaintenanceMargin, steps: kinds.Steps) -> kinds.Requirement:
         """A rule that looks at contracts or coins has one rate whatever the price: one a leg, or one for all."""
         name = exposure.symbol.name
-        slope = self.convert(self.rules.brackets[name][0].size_slope or Decimal(0))
+        slope = exposure.size_slope
         contract_size = self.convert(self.rules.contract_size(name) or Decimal(1))
 
         def rate(size: Num) -> Num:
@@ -544,6 +604,34 @@ class _Preparation:
             if exposure.legs:
                 exposure.requirement = kinds.flat_rate(max(rates, default=self.zero))
 
+    # portfolio margin ------------------------------------------------------------------------------------------------
+
+    def _units(self, slot: Scenarios, assets: list[Asset]) -> tuple[Unit, ...]:
+        """What everything on one coin requires together: one unit for each coin that has contracts."""
+        on_coin: dict[str, list[tuple[Exposure, Asset]]] = {}
+        for asset in assets:
+            for exposure in asset.exposures:
+                if exposure.legs:
+                    on_coin.setdefault(exposure.symbol.base, []).append((exposure, asset))
+        rules = {coin: entry for entry in slot.coins for coin in entry.coins}
+        others = next(entry for entry in slot.coins if not entry.coins)
+        found = []
+        for coin, exposures in on_coin.items():
+            rule = rules.get(coin, others)
+            worst = max(rule.price_move, formulas.share_of(rule.extreme_move, rule.extreme_share))
+            found.append(
+                Unit(
+                    coin=coin,
+                    exposures=tuple(exposures),
+                    holding=next((a for a in assets if slot.spot and a.name == coin), None),
+                    worst_move=self.convert(worst),
+                    basis_rate=self.convert(rule.basis_rate),
+                    minimum_rate=self.convert(rule.minimum_rate),
+                    minimum_tiers=kinds.minimum_steps(slot, self.convert),
+                )
+            )
+        return tuple(found)
+
     # faults ----------------------------------------------------------------------------------------------------------
 
     def _fault(self, path: str, value: str, why: str, *, unless: bool = False) -> None:
@@ -557,6 +645,65 @@ class _Preparation:
 def _whole(exposure: Exposure) -> bool:
     """Whether the maintenance table covers every value, and does not only quote the part above some floor."""
     return exposure.steps is None or not exposure.steps.floors[0]
+
+
+def _worse_side(exposure: Exposure) -> tuple[Num, ...]:
+    """The larger size that fills of the resting orders could leave: longs and buys, or shorts and sells."""
+    sizes = [leg.size for leg in exposure.legs] + [order.size for order in exposure.orders]
+    return (max(sum(size for size in sizes if size > 0), -sum(size for size in sizes if size < 0)),)
+
+
+def order_margin(exposure: Exposure, order: Order, slots: Slots) -> Num | None:
+    """What one resting order holds, in the settle asset; None where its leverage is missing."""
+    held = slots.initial_margin.orders
+    total = exposure.mark * 0
+    if held is None:
+        return total
+    if held.value:
+        margin = opening_margin(exposure, slots, order.size, order.price, order.leverage)
+        if margin is None:
+            return None
+        total = total + margin
+    if held.open_loss:
+        total = total + max(exposure.mark * 0, -exposure.pnl(order.size, order.price, exposure.mark))
+    return total + order.fees
+
+
+def opening_margin(exposure: Exposure, slots: Slots, size: Num, price: Num, leverage: Num | None) -> Num | None:
+    """Initial margin of a size at a price by the profile's kind, fees apart; None where it needs a missing leverage."""
+    kind = slots.initial_margin.kind
+    value = exposure.notional(size, price)
+    by_leverage = None if leverage is None else formulas.leverage_requirement(value, leverage)
+    if kind == "linear_in_size":
+        rate = formulas.size_rate(exposure.initial_rates[0], exposure.size_slope, size)
+        return formulas.share_of(value, rate)
+    if kind == "marginal_brackets" and exposure.initial_steps is not None:
+        steps = exposure.initial_steps
+        row = steps.find(value)
+        required = formulas.bracket_requirement(value, steps.rates[row], steps.offsets[row])
+        return required if by_leverage is None else max(required, by_leverage)
+    if kind == "multiple_of_maintenance":
+        return value * 0  # of the whole pool, not of its parts
+    if by_leverage is None:
+        return None
+    if kind == "leverage_or_bracket" and exposure.steps is not None:
+        stated = exposure.initial_rates[exposure.steps.find(value)]
+        if stated is not None:
+            return max(by_leverage, formulas.share_of(value, stated))
+    return by_leverage
+
+
+def _taken(exposure: Exposure, slots: Slots) -> Num:
+    """What resting orders take out of equity; their margin with an unknown leverage stays unknown as initial margin."""
+    held = slots.initial_margin.orders
+    total = exposure.mark * 0
+    if held is None or held.from_equity == "none":
+        return total
+    for order in exposure.orders:
+        total = total + (
+            (order_margin(exposure, order, slots) or total * 0) if held.from_equity == "margin" else order.fees
+        )
+    return total
 
 
 def charged_sizes(scope: str, exposure: Exposure) -> tuple[Num, ...]:

@@ -7,12 +7,13 @@ back-tests and every threshold go through it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
 from crossmargin.engine import formulas
 from crossmargin.engine.explain import pool_lines
-from crossmargin.engine.prepare import Asset, Exposure, Leg, Pool, Prepared, prepare
+from crossmargin.engine.prepare import Asset, Exposure, Leg, Pool, Prepared, opening_margin, order_margin, prepare
 from crossmargin.engine.ray import Line, Ray
 from crossmargin.model.account import Account
 from crossmargin.model.market import Market
@@ -31,17 +32,33 @@ def standing(pool: Pool, asset: Asset, pnl: Num, maintenance: Num, price: Num, b
 
     ``pnl`` and ``maintenance`` are those of everything that settles in the asset, in units of the asset.
     """
-    if pool.counted != "all":
-        pnl = min(pnl, pnl * 0) if pool.counted == "losses" else pnl * 0
+    pnl = _counted(pnl, pool.counted)
     owned = asset.cash + pnl
     if pool.weighted:
         equity = asset.worth(owned, price, bid, ask)
     else:
         equity = asset.worth(asset.cash, price, bid, ask) + _valued(pnl, price)
     requirement = _valued(maintenance, ask if pool.at_ask else price)
-    if pool.liability_rate:
-        requirement = requirement + formulas.share_of(max(-owned, owned * 0) * price, pool.liability_rate)
+    if asset.liability_rate:
+        requirement = requirement + formulas.share_of(max(-owned, owned * 0) * price, asset.liability_rate)
     return equity, requirement
+
+
+def _counted(pnl: Num, which: str) -> Num:
+    """The part of an unrealized PnL that counts."""
+    if which == "all":
+        return pnl
+    return min(pnl, pnl * 0) if which == "losses" else pnl * 0
+
+
+def initial_equity(pool: Pool, asset: Asset, pnl: Num, equity: Num) -> Num:
+    """What one asset brings to open and to withdraw: its equity, unless the profile counts PnL or ratio otherwise."""
+    if pool.counted_initial == pool.counted and asset.initial_value is None:
+        return equity
+    pnl = _counted(pnl, pool.counted_initial)
+    if pool.weighted:
+        return asset.initial_worth(asset.cash + pnl)
+    return asset.initial_worth(asset.cash) + _valued(pnl, asset.price)
 
 
 def _valued(amount: Num, price: Num) -> Num:
@@ -61,6 +78,8 @@ class AssetState(NamedTuple):
     requirement: Num
     initial: Num | None
     """Initial margin of positions and orders in the pool's currency; None = a leverage is missing."""
+    initial_equity: Num
+    """What it brings to open and to withdraw, in the pool's currency."""
 
 
 class PoolState(NamedTuple):
@@ -72,6 +91,11 @@ class PoolState(NamedTuple):
     maintenance: Num
     initial: Num | None
     headroom: Num
+    initial_equity: Num
+
+    def equity_for(self, name: str) -> Num:
+        """The equity that a requirement is held against."""
+        return self.equity if name == "maintenance" else self.initial_equity
 
     def requirement(self, name: str) -> Num | None:
         """The requirement a level of the ladder is measured against."""
@@ -83,7 +107,7 @@ class PoolState(NamedTuple):
         if base is None:
             return None
         required = base * multiple
-        room = formulas.headroom(self.equity, required)
+        room = formulas.headroom(self.equity_for(name), required)
         return bool(room < 0 or (room == 0 and required > 0 and not self.pool.strict))
 
     @property
@@ -95,7 +119,7 @@ class PoolState(NamedTuple):
 
 def measure(pool: Pool) -> PoolState:
     """Judge one prepared pool at its own prices; the path of back-tests on floats, and of the report on decimals."""
-    equity = maintenance = initial = 0
+    equity = opening = maintenance = initial = 0
     unknown = False
     states = []
     for asset in pool.assets:
@@ -103,7 +127,7 @@ def measure(pool: Pool) -> PoolState:
         rows = []
         for exposure in asset.exposures:
             mark = exposure.mark
-            if exposure.legs:
+            if exposure.legs or exposure.sizes:
                 gain, kept = exposure.unrealized_pnl(mark), exposure.maintenance(mark)
                 pnl, required = pnl + gain, required + kept
                 rows.append((exposure, gain, kept))
@@ -117,61 +141,72 @@ def measure(pool: Pool) -> PoolState:
             unknown = True
         else:
             own_initial = own_initial * (asset.ask if pool.at_ask else asset.price)
-            # a debt's margin is needed to open as it is to stay
-            own_initial = own_initial + (requirement - required * (asset.ask if pool.at_ask else asset.price))
+            if asset.liability_initial_rate:
+                owed = max(-(asset.cash + _counted(pnl, pool.counted)), pnl * 0) * asset.price
+                own_initial = own_initial + formulas.share_of(owed, asset.liability_initial_rate)
             initial = initial + own_initial
-        equity, maintenance = equity + value, maintenance + requirement
-        states.append(AssetState(asset, pnl, required, tuple(rows), value, requirement, own_initial))
+        own_equity = initial_equity(pool, asset, pnl, value)
+        equity, opening, maintenance = equity + value, opening + own_equity, maintenance + requirement
+        states.append(AssetState(asset, pnl, required, tuple(rows), value, requirement, own_initial, own_equity))
+    maintenance = maintenance + still_requirement(pool)
+    if pool.initial_multiple is not None:
+        initial = initial + formulas.share_of(maintenance, pool.initial_multiple)
     room = formulas.headroom(equity, maintenance * pool.liquidation_multiple)
-    return PoolState(pool, tuple(states), equity, maintenance, None if unknown else initial, room)
+    return PoolState(pool, tuple(states), equity, maintenance, None if unknown else initial, room, opening)
+
+
+def still_requirement(pool: Pool) -> Num:
+    """What a pool requires besides its single contracts, at the market's prices: fixed amounts and units."""
+    total = pool.fixed
+    if pool.units:
+        marks = {exposure.symbol.name: exposure.mark for asset in pool.assets for exposure in asset.exposures}
+        prices = {asset.name: asset.price for asset in pool.assets}
+        for unit in pool.units:
+            total = total + unit.requirement(marks.__getitem__, prices.__getitem__)
+    return total
 
 
 def leg_initial_margin(pool: Pool, exposure: Exposure, leg: Leg) -> Num | None:
     """Initial margin of one leg, close fee included; None where the leverage is not known."""
-    if leg.leverage is None:
-        return None
     slots = pool.slots
     price = exposure.mark if slots.valuation.initial == "mark" else leg.entry
-    value = exposure.notional(leg.size, price)
-    margin = formulas.leverage_requirement(value, leg.leverage)
-    if slots.initial_margin.kind == "leverage_or_bracket" and exposure.steps is not None:
-        rate = exposure.initial_rates[exposure.steps.find(value)]
-        if rate is not None:
-            margin = max(margin, formulas.share_of(value, rate))
-    return margin if slots.initial_margin.close_fee == "none" else margin + leg.close_fee
+    margin = opening_margin(exposure, slots, leg.size, price, leg.leverage)
+    return margin if margin is None or slots.initial_margin.close_fee == "none" else margin + leg.close_fee
 
 
 def initial_margin(pool: Pool, exposure: Exposure) -> Num | None:
-    """Initial margin of one exposure and its orders, in the settle asset; None where a leverage is missing."""
+    """Initial margin of one exposure and its orders, in the settle asset; None where a leverage is missing.
+
+    What orders take out of equity instead is not part of it.
+    """
     rule = pool.slots.initial_margin
-    longs = shorts = exposure.mark * 0
+    none = exposure.mark * 0
+    longs = shorts = none
     for leg in exposure.legs:
         margin = leg_initial_margin(pool, exposure, leg)
         if margin is None:
             return None
-        if leg.size > 0:
-            longs = longs + margin
-        else:
-            shorts = shorts + margin
-    if rule.scope == "larger_side":
-        total = max(longs, shorts)
-    elif rule.scope == "net":
-        total = abs(longs - shorts)
-    else:
-        total = longs + shorts
+        longs, shorts = (longs + margin, shorts) if leg.size > 0 else (longs, shorts + margin)
+    buys = sells = none
     held = rule.orders
-    if held is None:
-        return total
-    for order in exposure.orders:
-        if order.leverage is None:
+    for order in exposure.orders if held is not None else ():
+        margin = order_margin(exposure, order, pool.slots)
+        if margin is None:
             return None
-        if held.value:
-            value = exposure.notional(order.size, order.price)
-            total = total + formulas.leverage_requirement(value, order.leverage)
-        if held.open_loss:
-            total = total + max(exposure.mark * 0, -exposure.pnl(order.size, order.price, exposure.mark))
-        total = total + order.fees
-    return total
+        if held is not None and held.from_equity != "none":
+            margin = margin - (margin if held.from_equity == "margin" else order.fees)
+        buys, sells = (buys + margin, sells) if order.size > 0 else (buys, sells + margin)
+    if held is not None and held.scope == "worse_side":
+        return max(longs + buys, shorts + sells)
+    return _BY_SCOPE[rule.scope](longs, shorts) + buys + sells
+
+
+_BY_SCOPE: Mapping[str, Callable[[Num, Num], Num]] = {
+    "per_leg": lambda longs, shorts: longs + shorts,
+    "gross": lambda longs, shorts: longs + shorts,
+    "net": lambda longs, shorts: abs(longs - shorts),
+    "larger_side": max,
+}
 
 
 # along a line of prices -----------------------------------------------------------------------------------------------
@@ -183,12 +218,16 @@ class Path:
     ``marks`` and ``rates`` map a symbol or an asset to its weight: at ``s`` its price is ``now x (1 + weight x s)``.
     """
 
-    __slots__ = ("_assets", "_one", "pool", "scale", "still")
+    __slots__ = ("_assets", "_marks", "_one", "_rates", "_units", "pool", "scale", "still")
 
     def __init__(self, state: PoolState, marks: Mapping[str, Num], rates: Mapping[str, Num]) -> None:
         self.pool = pool = state.pool
         self.still = state.headroom * 0
         self._one = self.still + 1
+        self._marks, self._rates = marks, rates
+        self._units = [unit for unit in pool.units if unit.moved_by(marks, rates)]
+        at_rest = pool if not pool.units else replace(pool, units=tuple(u for u in pool.units if u not in self._units))
+        self.still = self.still - still_requirement(at_rest) * pool.liquidation_multiple
         self._assets: list[tuple[Asset, Num, Num, Num, list[tuple[Exposure, Num]]]] = []
         multiple = pool.liquidation_multiple
         for own in state.assets:
@@ -221,7 +260,7 @@ class Path:
     @property
     def moves(self) -> bool:
         """Whether anything in the pool moves at all."""
-        return bool(self._assets)
+        return bool(self._assets) or bool(self._units)
 
     def headroom(self, point: Num, direction: int, *, track: bool = True) -> Ray:
         """Headroom near ``point`` as a ray, on the branches that hold just beyond it in ``direction``."""
@@ -241,9 +280,29 @@ class Path:
                 ask = Ray(ask, ask * weight, line)
             equity, requirement = standing(pool, asset, pnl, required, price, bid, ask)
             total = total + equity - _valued(requirement, multiple)
+        if self._units:
+            total = total - self._unit_requirement(line) * multiple
         if type(total) is not Ray:
             return Ray(total, total * 0, line)
         return total if self.scale is None else total * Ray(self._one, self.scale, line)
+
+    def _unit_requirement(self, line: Line) -> Num:
+        """What the units that move require along the line."""
+        exposures = {e.symbol.name: e for asset in self.pool.assets for e in asset.exposures}
+        assets = {asset.name: asset for asset in self.pool.assets}
+
+        def mark(symbol: str) -> Num:
+            now, weight = exposures[symbol].mark, self._marks.get(symbol)
+            return now if weight is None else Ray(now, now * weight, line)
+
+        def price(name: str) -> Num:
+            now, weight = assets[name].price, self._rates.get(name)
+            return now if weight is None else Ray(now, now * weight, line)
+
+        total: Num = 0
+        for unit in self._units:
+            total = total + unit.requirement(mark, price)
+        return total
 
 
 Case = tuple[Account, Market, Rules]
@@ -283,7 +342,7 @@ def report(prepared: Prepared, *, explain: bool = True) -> Report:
     """The report of a prepared account (exact decimals)."""
     with localcontext(CONTEXT):
         states = [measure(pool) for pool in prepared.pools]
-        pools = tuple(_pool_report(state) for state in states)
+        pools = tuple(_pool_report(state, _spared(state, prepared)) for state in states)
         positions = tuple(row for state in states for row in _positions(state))
         balances = tuple(row for state in states for row in _balances(state))
         lines = tuple(pool_lines(state, prepared.rules) for state in states) if explain else ()
@@ -309,6 +368,18 @@ def report(prepared: Prepared, *, explain: bool = True) -> Report:
 _ZERO = Decimal(0)
 
 
+def _spared(state: PoolState, prepared: Prepared) -> bool | None:
+    """Whether last prices keep a pool alive that mark prices would liquidate; None where a last price is missing."""
+    if state.pool.slots.levels.price == "mark" or not state.liquidatable:
+        return False
+    market, symbols = prepared.market, [e.symbol.name for a in state.pool.assets for e in a.exposures if e.legs]
+    if any(symbol not in market.last_price for symbol in symbols):
+        return None
+    last = market.model_copy(update={"mark_price": {**market.mark_price, **market.last_price}})
+    again = prepare(prepared.account, last, prepared.rules)
+    return not next(measure(pool) for pool in again.pools if pool.name == state.pool.name).liquidatable
+
+
 def _verdict(state: PoolState) -> tuple[Verdict, str | None]:
     """The worst level reached; the ladder goes from mild to worst."""
     worst = None
@@ -320,13 +391,19 @@ def _verdict(state: PoolState) -> tuple[Verdict, str | None]:
     return ("liquidation" if worst.action == "liquidate" else "warning"), worst.name
 
 
-def _pool_report(state: PoolState) -> PoolReport:
+def _pool_report(state: PoolState, spared: bool | None) -> PoolReport:
     pool = state.pool
     status, level = _verdict(state)
     initial = state.initial
     notes = []
+    if spared:
+        status = "warning"
+        notes.append(f"{pool.name}: reached at mark prices and not at last prices; the venue asks for both")
+    elif spared is None:
+        notes.append(f"{pool.name}: the venue asks for last prices too; without last_price mark prices decide")
     if initial is None:
         notes.append(f"{pool.name}: initial margin is unknown because a leverage is missing")
+    notes += _debt_notes(state)
     collateral = sum((_worth(own, own.asset.cash) for own in state.assets), _ZERO)
     # where the collateral rule applies to PnL too, PnL is worth what it adds to the collateral
     gain = sum((own.pnl * own.asset.price for own in state.assets), _ZERO)
@@ -335,11 +412,13 @@ def _pool_report(state: PoolState) -> PoolReport:
         currency=pool.currency,
         collateral_value=collateral,
         unrealized_pnl=state.equity - collateral if pool.weighted else gain,
+        bonus_credit=_bonus(state),
         equity=state.equity + _ZERO,
+        initial_equity=state.initial_equity + _ZERO,
         initial_margin=None if initial is None else initial + _ZERO,
         maintenance_margin=state.maintenance + _ZERO,
         headroom=state.headroom + _ZERO,
-        free_collateral=None if initial is None else state.equity - initial,
+        free_collateral=None if initial is None else formulas.headroom(state.initial_equity, initial),
         margin_ratio=state.maintenance / state.equity if state.equity > 0 else None,
         withdrawable=_withdrawable(state),
         status=status,
@@ -374,12 +453,39 @@ def removable(state: PoolState) -> Decimal | None:
     rule = state.pool.slots.withdrawal
     if rule is None or state.initial is None:
         return None
-    kept = state.initial
+    if rule.kind == "keep_ratio":
+        free: Decimal = state.equity - formulas.share_of(state.maintenance, rule.ratio)
+    else:
+        free = formulas.headroom(state.initial_equity, state.initial)
     if rule.kind == "keep_share":
-        kept = max(kept, formulas.share_of(gross_notional(state), rule.share))
-    lent = sum((own.asset.balance.bonus_credit * own.asset.price for own in state.assets), _ZERO)
-    free: Decimal = state.equity - kept - (lent if state.pool.slots.equity.bonus_credit else _ZERO)
-    return free
+        free = min(free, state.equity - formulas.share_of(gross_notional(state), rule.share))
+    free -= _bonus(state) if state.pool.slots.equity.bonus_credit else _ZERO
+    return min(free, _in_wallets(state, losses=True)) if rule.kind == "available_less_losses" else free
+
+
+def _bonus(state: PoolState) -> Decimal:
+    """Bonus credit in the pool's currency, at par."""
+    return sum((own.asset.balance.bonus_credit * own.asset.price for own in state.assets), _ZERO)
+
+
+def _in_wallets(state: PoolState, *, losses: bool = False) -> Decimal:
+    """What the wallets hold that is not locked, in the pool's currency; ``losses``: less their unrealized losses."""
+    total = _ZERO
+    for own in state.assets:
+        held = own.asset.balance.wallet_balance - own.asset.balance.locked
+        total += max(_ZERO, held + (min(own.pnl, _ZERO) if losses else _ZERO)) * own.asset.price
+    return total
+
+
+def _debt_notes(state: PoolState) -> list[str]:
+    """What a venue exchanges on its own: assets owed beyond its limit."""
+    limit = state.pool.slots.collateral.debt_limit
+    owed = {own.asset.name: -(own.asset.cash + own.pnl) * own.asset.price for own in state.assets}
+    return [
+        f"{state.pool.name}: {name} is owed beyond {limit:f} {state.pool.currency}; the venue exchanges others for it"
+        for name, value in owed.items()
+        if limit is not None and not state.pool.isolated and value > limit
+    ]
 
 
 def _withdrawable(state: PoolState) -> Decimal | None:
@@ -390,15 +496,7 @@ def _withdrawable(state: PoolState) -> Decimal | None:
         return None
     if rule.kind == "keep_share":
         return max(_ZERO, free)
-    wallet: Decimal = sum(
-        (
-            max(_ZERO, own.asset.balance.wallet_balance - own.asset.balance.locked) * own.asset.price
-            for own in state.assets
-        ),
-        _ZERO,
-    )
-    most: Decimal = min(free, wallet)
-    return max(_ZERO, most)
+    return max(_ZERO, min(free, _in_wallets(state)))
 
 
 def _positions(state: PoolState) -> list[PositionReport]:
@@ -436,6 +534,8 @@ def _leg_maintenance(exposure: Exposure, pool: Pool, leg: Leg, kept: Num) -> Num
 
     A rule for each leg says it; one that nets or adds the legs is shared out by size. Fees stay where they arise.
     """
+    if pool.units:
+        return _unit_share(exposure, pool, leg)
     if len(exposure.legs) == 1:
         return kept
     fee = leg.close_fee + formulas.share_of(exposure.notional(leg.size, exposure.mark), exposure.mark_fee)
@@ -451,6 +551,18 @@ def _leg_maintenance(exposure: Exposure, pool: Pool, leg: Leg, kept: Num) -> Num
         _ZERO,
     )
     return fee + (kept - fees) * abs(leg.size) / gross
+
+
+def _unit_share(exposure: Exposure, pool: Pool, leg: Leg) -> Num:
+    """The part of a unit's requirement that is one leg's, in its settle asset: by the value of its contracts."""
+    unit = next(unit for unit in pool.units if any(own is exposure for own, _ in unit.exposures))
+    prices = {own.symbol.name: own.mark for own, _ in unit.exposures}
+    assets = {asset.name: asset.price for asset in pool.assets}
+    required = unit.requirement(prices.__getitem__, assets.__getitem__)
+    gross = sum(
+        (own.notional(one.size, own.mark) * asset.price for own, asset in unit.exposures for one in own.legs), _ZERO
+    )
+    return required * exposure.notional(leg.size, exposure.mark) / gross
 
 
 def _bracket_row(exposure: Exposure, pool: Pool, leg: Leg) -> int | None:
@@ -485,6 +597,7 @@ def _balances(state: PoolState) -> list[BalanceReport]:
 _ADDED = (
     "collateral_value",
     "unrealized_pnl",
+    "bonus_credit",
     "equity",
     "initial_margin",
     "maintenance_margin",

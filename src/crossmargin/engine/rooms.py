@@ -18,12 +18,13 @@ def rooms(state: PoolState) -> dict[str, Decimal | None]:
     """
     pool, initial = state.pool, state.initial
     found: dict[str, Decimal | None] = {
-        "free_collateral": None if initial is None else formulas.headroom(state.equity, initial)
+        "free_collateral": None if initial is None else formulas.headroom(state.initial_equity, initial)
     }
     for level, multiple in pool.ladder:
         if level.action == "block" and (level.requirement, multiple) != ("initial", 1):
             base = state.requirement(level.requirement)
-            found[level.name] = None if base is None else formulas.headroom(state.equity, base * multiple)
+            equity = state.equity_for(level.requirement)
+            found[level.name] = None if base is None else formulas.headroom(equity, base * multiple)
     at_line = 0 if pool.strict or not state.maintenance else UNIT
     found["headroom"] = state.headroom - at_line
     return found

@@ -41,7 +41,8 @@ _BRACKET_COLUMNS = {
     "size_slope",
     "source",
 }
-_COLLATERAL_COLUMNS = {"assets", "floor", "collateral_ratio", "bid_buffer", "ask_buffer", "source"}
+_ASSET_RATES = ("initial_ratio", "bid_buffer", "ask_buffer", "liability_maintenance_rate", "liability_initial_rate")
+_COLLATERAL_COLUMNS = {"assets", "floor", "collateral_ratio", *_ASSET_RATES, "source"}
 _CONTRACT_COLUMNS = {"symbols", "contract_size", "source"}
 _SOURCES = TypeAdapter(dict[str, Source])
 
@@ -238,7 +239,7 @@ def _collateral(name: str, reading: _Reading, sources: Mapping[str, Source], cit
     for number, row in enumerate(reading.rows(name, _COLLATERAL_COLUMNS), start=2):
         where = f"{name}:{number}"
         _cite(row, "assets", where, reading, sources, cited)
-        given = {key: row[key] for key in ("bid_buffer", "ask_buffer") if row.get(key)}
+        given = {key: row[key] for key in _ASSET_RATES if row.get(key)}
         for asset in row["assets"].split():
             buffers.setdefault(asset, {}).update(given)
             if row.get("collateral_ratio"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from crossmargin.model.instrument import parse_symbol
+from crossmargin.model.market import Instant
 from crossmargin.model.noun import Noun
 from crossmargin.model.number import Leverage, NonNegative, Number, Positive
 
@@ -43,7 +45,7 @@ class Balance(Noun):
     ``wallet_balance`` is what the shared pool holds (negative = borrowed); margin set aside in an isolated
     position is that position's ``isolated_margin`` and not counted here. ``bonus_credit`` is trial money that the
     venue lends as margin; ``accrued_interest`` is owed; ``locked`` is held by spot orders or earn products and
-    cannot be withdrawn.
+    cannot be withdrawn. From ``bonus_expires`` on the bonus credit counts nothing.
     """
 
     wallet_balance: Number = Decimal(0)
@@ -51,6 +53,11 @@ class Balance(Noun):
     accrued_interest: NonNegative = Decimal(0)
     locked: NonNegative = Decimal(0)
     use_as_collateral: bool = True
+    bonus_expires: Instant | None = None
+
+    def expired(self, when: datetime) -> bool:
+        """Whether the bonus credit has run out."""
+        return self.bonus_expires is not None and when >= self.bonus_expires
 
 
 class Position(Noun):

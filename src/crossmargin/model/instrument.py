@@ -10,13 +10,17 @@ InstrumentKind = Literal["linear", "inverse", "spot"]
 
 _SYMBOL = re.compile(
     r"(?P<base>[A-Z0-9a-z]{1,24})/(?P<quote>[A-Z0-9a-z]{1,24})"
-    r"(:(?P<settle>[A-Z0-9a-z]{1,24})(-(?P<expiry>[0-9]{6}))?)?",
+    r"(:(?P<settle>[A-Z0-9a-z]{1,24})(-(?P<expiry>[0-9]{6}))?)?"
+    r"(@(?P<venue>[a-z0-9-]{1,24}))?",
     re.ASCII,
 )
 
 
 class Symbol(NamedTuple):
-    """A unified symbol taken apart: ``BTC/USDT:USDT-261225`` is base/quote:settle-expiry."""
+    """A unified symbol taken apart: ``BTC/USDT:USDT-261225`` is base/quote:settle-expiry.
+
+    Where one pool holds contracts of several venues, ``@venue`` tells them apart: ``ETH/USDT:USDT@binance``.
+    """
 
     name: str
     base: str
@@ -24,6 +28,7 @@ class Symbol(NamedTuple):
     settle: str
     expiry: str | None
     kind: InstrumentKind
+    venue: str | None = None
 
 
 @lru_cache(maxsize=100_000)
@@ -38,11 +43,11 @@ def parse_symbol(name: str) -> Symbol:
         raise ValueError("must be a unified symbol: BTC/USDT:USDT, BTC/USD:BTC, BTC/USDT:USDT-261225 or spot BTC/USDT")
     base, quote, settle = match["base"], match["quote"], match["settle"]
     if settle is None:
-        return Symbol(name, base, quote, quote, None, "spot")
+        return Symbol(name, base, quote, quote, None, "spot", match["venue"])
     if settle == quote:
-        return Symbol(name, base, quote, settle, match["expiry"], "linear")
+        return Symbol(name, base, quote, settle, match["expiry"], "linear", match["venue"])
     if settle == base:
-        return Symbol(name, base, quote, settle, match["expiry"], "inverse")
+        return Symbol(name, base, quote, settle, match["expiry"], "inverse", match["venue"])
     raise ValueError(f"settles in {settle}, neither its quote (linear) nor its base (inverse): quanto is not supported")
 
 

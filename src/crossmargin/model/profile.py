@@ -76,20 +76,32 @@ class Collateral(Slot):
     ``settle_asset``: the pool's own asset at par. ``flat``: amount x index x ratio. ``tiered_by_amount`` and
     ``tiered_by_value``: marginal ratios by coin amount or by value. ``bid_ask``: positive amounts at the bid rate,
     negative ones and all requirements at the ask rate. Negative amounts count ``liability_ratio`` (1 = par) and
-    hold ``liability_maintenance_rate`` of their value as maintenance margin. ``unlisted`` says what an asset
-    without a ratio is: refused, counted in full, or worth nothing.
+    hold ``liability_maintenance_rate`` of their value as maintenance margin, more to open where
+    ``liability_initial_rate`` says so; an asset's own rates go before both. ``liability_ratio = 0`` with a maintenance
+    rate of 1 counts a debt as a requirement and not against equity. ``unlisted`` says what an asset without a ratio
+    is: refused, counted in full, or worth nothing. One asset owed beyond ``debt_limit`` (in the reference currency) is
+    exchanged by the venue on its own: the report says so.
     """
 
     kind: Literal["settle_asset", "flat", "tiered_by_amount", "tiered_by_value", "bid_ask"]
     unlisted: Literal["refuse", "full", "nothing"] = "refuse"
-    liability_ratio: Annotated[Positive, Field(le=10)] = Decimal(1)
+    liability_ratio: Annotated[NonNegative, Field(le=10)] = Decimal(1)
     liability_maintenance_rate: Rate = Decimal(0)
+    liability_initial_rate: Rate | None = None
+    debt_limit: Positive | None = None
+
+
+CountedPnl = Literal["all", "losses", "none"]
 
 
 class Equity(Slot):
-    """Which unrealized PnL counts as margin, whether the haircut applies to it, and whether bonus credit counts."""
+    """Which unrealized PnL counts as margin, whether the haircut applies to it, and whether bonus credit counts.
 
-    unrealized_pnl: Literal["all", "losses", "none"] = "all"
+    ``unrealized_pnl_initial``: which PnL counts to open and to withdraw, where that differs from what keeps the pool.
+    """
+
+    unrealized_pnl: CountedPnl = "all"
+    unrealized_pnl_initial: CountedPnl | None = None
     weighted: bool = False
     bonus_credit: bool = True
 
@@ -99,24 +111,44 @@ CloseFee = Literal["none", "bankruptcy", "mark", "entry"]
 
 
 class OrderMargin(RuleNoun):
-    """What resting orders hold: their value over leverage, the loss they would open with, and their fees."""
+    """What resting orders hold: their value over leverage, the loss they would open with, and their fees.
+
+    ``scope``: added to the positions' margin, or only the worse of the two sides that fills could leave
+    (``worse_side``: max(|position + buys|, |position - sells|), valued at the mark). ``price = "assuming"``: a sell is
+    taken at max(last x (1 + ``assuming_markup``), mark, its price). ``from_equity``: what they hold is taken out of
+    equity too, so it no longer keeps the pool alive (``margin``: all of it; ``open_fee``: the fee only).
+    """
 
     value: bool = True
     open_loss: bool = False
     open_fee: bool = False
     close_fee: bool = False
+    scope: Literal["added", "worse_side"] = "added"
+    price: Literal["order", "assuming"] = "order"
+    assuming_markup: Rate = Decimal(0)
+    from_equity: Literal["none", "open_fee", "margin"] = "none"
 
 
 class InitialMargin(Slot):
     """The margin to open and keep a position at the user's leverage.
 
     ``leverage``: value / leverage. ``leverage_or_bracket``: value x max(1/leverage, the bracket's initial rate).
+    ``marginal_brackets``: each bracket's initial rate on the part of the value inside it, at least value / leverage
+    where a leverage is given. ``linear_in_size``: value x (initial rate + slope x size). ``multiple_of_maintenance``:
+    ``multiple`` x the maintenance margin of the pool.
     """
 
-    kind: Literal["leverage", "leverage_or_bracket"]
+    kind: Literal["leverage", "leverage_or_bracket", "marginal_brackets", "linear_in_size", "multiple_of_maintenance"]
     scope: Scope = "per_leg"
     close_fee: CloseFee = "none"
     orders: OrderMargin | None = None
+    multiple: Annotated[Positive, Field(le=100)] | None = None
+
+    @model_validator(mode="after")
+    def _multiple_where_used(self) -> Self:
+        if (self.kind == "multiple_of_maintenance") != (self.multiple is not None):
+            raise ValueError("multiple: belongs to kind = 'multiple_of_maintenance', and that kind needs it")
+        return self
 
 
 class MaintenanceMargin(Slot):
@@ -127,14 +159,66 @@ class MaintenanceMargin(Slot):
     position on the value of all. ``fraction_of_initial``: a share of the initial margin.
     ``key`` is what picks the bracket: the value in the settle asset, or the number of contracts or coins.
     ``rate = half_of_max_leverage`` derives each bracket's rate as 1 / (2 x max_leverage).
+    ``worst_scenario``: for each coin the worst loss of everything on it together, by the profile's ``scenarios``.
+    ``orders = "worse_side"`` charges the larger size that fills of the resting orders could leave. A pool with
+    positions or debts holds ``fixed_amount`` besides, in its own currency.
     """
 
-    kind: Literal["marginal_brackets", "step_brackets", "linear_in_size", "highest_rate", "fraction_of_initial"]
+    kind: Literal[
+        "marginal_brackets", "step_brackets", "linear_in_size", "highest_rate", "fraction_of_initial", "worst_scenario"
+    ]
     key: Literal["notional", "contracts", "coin"] = "notional"
     scope: Scope = "per_leg"
     rate: Literal["stated", "half_of_max_leverage"] = "stated"
     close_fee: CloseFee = "none"
     fraction: Rate | None = None
+    orders: Literal["none", "worse_side"] = "none"
+    fixed_amount: NonNegative = Decimal(0)
+
+
+class CoinScenarios(RuleNoun):
+    """The scenarios of some coins; ``coins`` empty = every coin that no other entry names.
+
+    With ``net`` the value of everything on the coin (longs less shorts) and ``hedged`` the smaller of the two sides,
+    the requirement is max(``price_move`` x |net|, ``extreme_share`` x ``extreme_move`` x |net|) + ``basis_rate`` x
+    hedged, at least ``minimum_rate`` x the value of the contracts, scaled by the profile's ``minimum_tiers``.
+    """
+
+    coins: tuple[str, ...] = ()
+    price_move: Rate
+    extreme_move: Rate = Decimal(0)
+    extreme_share: Rate = Decimal(1)
+    basis_rate: Rate = Decimal(0)
+    minimum_rate: Rate = Decimal(0)
+
+
+class MinimumTier(RuleNoun):
+    """The multiplier of the part of a minimum charge above ``floor`` (reference currency)."""
+
+    floor: NonNegative
+    multiplier: Annotated[Positive, Field(le=1000)]
+
+
+class Scenarios(Slot):
+    """Portfolio margin without options: per coin, net of hedges (``spot`` holdings hedge too where counted)."""
+
+    spot: bool = True
+    coins: Annotated[tuple[CoinScenarios, ...], Field(min_length=1)]
+    minimum_tiers: tuple[MinimumTier, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        named = [coin for entry in self.coins for coin in entry.coins]
+        if len(named) != len(set(named)):
+            raise ValueError("coins: a coin is named twice")
+        if [bool(entry.coins) for entry in self.coins].count(False) != 1:
+            raise ValueError("coins: exactly one entry must name no coins, it holds for all others")
+        if self.minimum_tiers and (
+            self.minimum_tiers[0].floor != 0
+            or any(b.floor <= a.floor or b.multiplier < a.multiplier for a, b in pairwise(self.minimum_tiers))
+        ):
+            raise ValueError("minimum_tiers: floors must rise from 0 and multipliers must not fall")
+        return self
 
 
 class Fees(Slot):
@@ -157,9 +241,13 @@ class Level(RuleNoun):
 
 
 class Levels(Slot):
-    """The ladder; the last level is the liquidation. ``trigger`` says whether equality already counts."""
+    """The ladder; the last level is the liquidation. ``trigger`` says whether equality already counts.
+
+    ``price = "mark_and_last"``: a pool is liquidated only when the level is reached at mark prices and at last prices.
+    """
 
     trigger: Literal["at_or_below", "below"] = "at_or_below"
+    price: Literal["mark", "mark_and_last"] = "mark"
     ladder: Annotated[tuple[Level, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -182,12 +270,32 @@ class Funding(Slot):
 class Withdrawal(Slot):
     """What may leave, bonus credit never.
 
-    ``available``: free collateral, at most what the wallet holds. ``keep_share``: equity, unrealized profit included,
-    down to max(initial margin, share x value of positions).
+    ``available``: free collateral, at most what the wallet holds. ``available_less_losses``: the same, at most the
+    wallet less the unrealized losses. ``keep_share``: equity, unrealized profit included, down to max(initial margin,
+    share x value of positions). ``keep_ratio``: equity down to ``ratio`` x maintenance margin, at most the wallet.
     """
 
-    kind: Literal["available", "keep_share"]
+    kind: Literal["available", "available_less_losses", "keep_share", "keep_ratio"]
     share: Rate = Decimal(0)
+    ratio: Annotated[Positive, Field(le=100)] = Decimal(1)
+
+
+Burn = Literal["fee", "loss", "funding"]
+
+
+class Bonus(Slot):
+    """What becomes of bonus credit: what it pays, in what order, and when it is lost. It never leaves as money.
+
+    ``pays``: which costs it may bear. ``first``: it pays them before own funds (else only when those are used up);
+    ``share`` is the most of one cost that it bears. ``forfeited_on_transfer``: any transfer or withdrawal out of its
+    asset ends it. ``isolated``: it may stand behind isolated positions too.
+    """
+
+    pays: tuple[Burn, ...] = ("fee", "loss", "funding")
+    first: bool = True
+    share: Annotated[Rate, Field(gt=0)] = Decimal(1)
+    forfeited_on_transfer: bool = True
+    isolated: bool = True
 
 
 class ContractSizes(Slot):
@@ -371,9 +479,17 @@ class Slots(RuleNoun):
     fees: Fees | None = None
     funding: Funding | None = None
     withdrawal: Withdrawal | None = None
+    bonus: Bonus | None = None
+    scenarios: Scenarios | None = None
     liquidation: Liquidation | None = None
     isolated: IsolatedSlots | None = None
     tables: Tables | None = None
+
+    @model_validator(mode="after")
+    def _scenarios_where_used(self) -> Self:
+        if (self.maintenance_margin.kind == "worst_scenario") != (self.scenarios is not None):
+            raise ValueError("scenarios: belongs to maintenance_margin kind = 'worst_scenario', and that kind needs it")
+        return self
 
 
 class Bracket(RuleNoun):
@@ -447,13 +563,20 @@ class InstrumentRule(RuleNoun):
 
 
 class AssetRule(RuleNoun):
-    """What one asset counts for as collateral: one ratio, or tiers, or bid and ask buffers."""
+    """What one asset counts for as collateral: one ratio, or tiers, or bid and ask buffers.
+
+    ``initial_ratio``: what it counts for to open and to withdraw, where that differs. The liability rates are what a
+    debt of it holds as margin, of its value.
+    """
 
     asset: str
     collateral_ratio: Rate | None = None
     collateral_tiers: tuple[CollateralTier, ...] | None = None
+    initial_ratio: Rate | None = None
     bid_buffer: Rate | None = None
     ask_buffer: Rate | None = None
+    liability_maintenance_rate: Rate | None = None
+    liability_initial_rate: Rate | None = None
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:

@@ -63,6 +63,8 @@ class BalanceReport:
 class PoolReport:
     """The figures of one pool, in ``currency``.
 
+    ``initial_equity`` is what counts to open and to withdraw; most count ``equity``. ``bonus_credit`` is the part
+    of the holdings that the venue only lent.
     ``margin_ratio`` is maintenance over equity, None where equity is not positive. ``status`` is healthy, warning
     (a level before liquidation is reached: ``level``) or liquidation. A figure that cannot be known is None, with
     the reason in ``notes``.
@@ -72,7 +74,9 @@ class PoolReport:
     currency: str
     collateral_value: Decimal
     unrealized_pnl: Decimal
+    bonus_credit: Decimal
     equity: Decimal
+    initial_equity: Decimal
     initial_margin: Decimal | None
     maintenance_margin: Decimal
     headroom: Decimal
@@ -99,6 +103,7 @@ class Report:
     currency: str
     collateral_value: Decimal | None
     unrealized_pnl: Decimal | None
+    bonus_credit: Decimal | None
     equity: Decimal | None
     initial_margin: Decimal | None
     maintenance_margin: Decimal | None

@@ -1,0 +1,321 @@
+"""The rarer rule kinds, each against figures worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+import crossmargin as cm
+from crossmargin.model.profile import (
+    Bonus,
+    Collateral,
+    Equity,
+    InitialMargin,
+    Levels,
+    MaintenanceMargin,
+    Rules,
+    Scenarios,
+    Slots,
+    Withdrawal,
+)
+
+D = Decimal
+SLOTS: dict[str, type] = {
+    "collateral": Collateral,
+    "equity": Equity,
+    "initial_margin": InitialMargin,
+    "maintenance_margin": MaintenanceMargin,
+    "levels": Levels,
+    "scenarios": Scenarios,
+    "withdrawal": Withdrawal,
+    "bonus": Bonus,
+}
+
+
+def rules(**slots: Any) -> Rules:
+    """The plain unified profile with some slots restated."""
+    plain = cm.load_profile("plain-cross").on(date(2026, 1, 1))
+    given = {name: SLOTS[name].model_validate({"source": "textbook", **value}) for name, value in slots.items()}
+    whole = Slots.model_validate({**{n: getattr(plain.slots, n) for n in Slots.model_fields}, **given})
+    return replace(plain, slots=whole)
+
+
+def case(text: dict[str, Any]) -> tuple[cm.Account, cm.Market, Rules]:
+    account, market, plain = cm.case_from({"profile": "plain-cross", "as_of": "2026-11-20T08:00:00Z", **text}, "case")
+    return account, market, plain
+
+
+def with_tables(law: Rules, own: Rules) -> Rules:
+    """A law with the tables that a case states itself."""
+    return replace(
+        law,
+        brackets=own.brackets,
+        assets=own.assets,
+        contract_sizes=own.contract_sizes,
+        taker_fees=own.taker_fees,
+    )
+
+
+def judged(text: dict[str, Any], law: Rules) -> cm.Report:
+    account, market, own = case(text)
+    return cm.evaluate(account, market, with_tables(law, own))
+
+
+BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
+FLAT = [{"notional_floor": "0", "maintenance_rate": "0.01", "initial_rate": "0.02", "max_leverage": "50"}]
+LONG = {
+    "balances": {"USDT": "1000"},
+    "positions": [{"symbol": BTC, "quantity": "0.1", "entry_price": "50000", "leverage": "10"}],
+    "market": {"mark_price": {BTC: "52000"}, "index_price": {"USDT": "1"}},
+    "instruments": [{"symbol": BTC, "contract_size": "1", "taker_fee": "0.0005", "brackets": FLAT}],
+}
+
+
+def test_profit_that_keeps_the_account_but_opens_nothing() -> None:
+    # equity 1000 + 0.1 x 2000 = 1200; to open only the 1000 count, less 5200 / 10
+    report = judged(LONG, rules(equity={"unrealized_pnl_initial": "losses"}))
+    assert (report.equity, report.pools[0].initial_equity, report.free_collateral) == (D(1200), D(1000), D(480))
+    assert report.headroom == D(1200) - D(52)
+    # a loss counts for both: 1000 - 0.1 x 1000 = 900 and 4900 / 10
+    down = {**LONG, "market": {"mark_price": {BTC: "49000"}, "index_price": {"USDT": "1"}}}
+    report = judged(down, rules(equity={"unrealized_pnl_initial": "losses"}))
+    assert (report.equity, report.pools[0].initial_equity, report.free_collateral) == (D(900), D(900), D(410))
+
+
+def test_two_ratios_by_purpose() -> None:
+    text = {
+        "balances": {"BTC": "2"},
+        "market": {"index_price": {"BTC": "1000"}, "mark_price": {}},
+        "assets": [{"asset": "BTC", "collateral_ratio": "0.95", "initial_ratio": "0.9"}],
+    }
+    report = judged(text, rules(collateral={"kind": "flat"}))
+    assert (report.equity, report.free_collateral) == (D(1900), D(1800))
+
+
+def test_order_margin_out_of_equity() -> None:
+    orders = [{"symbol": BTC, "quantity": "0.02", "price": "50000", "leverage": "10"}]
+    law = rules(initial_margin={"kind": "leverage", "orders": {"from_equity": "margin"}})
+    report = judged({**LONG, "open_orders": orders}, law)
+    # the order holds 0.02 x 50000 / 10 = 100: equity 1200 - 100, and the requirement to open is the position's alone
+    assert (report.equity, report.initial_margin, report.headroom) == (D(1100), D(520), D(1100 - 52))
+    assert report.free_collateral == D(580)
+
+
+def test_the_worse_of_the_sides_that_fills_could_leave() -> None:
+    law = rules(
+        initial_margin={"kind": "leverage", "orders": {"scope": "worse_side"}},
+        maintenance_margin={"kind": "marginal_brackets", "orders": "worse_side", "close_fee": "mark"},
+    )
+    orders = [
+        {"symbol": BTC, "quantity": "0.05", "price": "50000", "leverage": "10"},
+        {"symbol": BTC, "quantity": "-0.12", "price": "53000", "leverage": "10"},
+    ]
+    report = judged({**LONG, "open_orders": orders}, law)
+    # longs and buys 520 + 250 = 770, sells 0.12 x 53000 / 10 = 636
+    assert report.initial_margin == D(770)
+    # 0.15 BTC at the mark: 7800 x (1 % + 0.05 %)
+    assert report.maintenance_margin == D("81.9")
+    alone = judged({**LONG, "positions": [], "open_orders": orders[1:]}, law)
+    assert alone.maintenance_margin == D("0.12") * 52000 * D("0.0105")
+
+
+def test_a_resting_sell_at_its_assuming_price() -> None:
+    orders = [{"symbol": BTC, "quantity": "-0.1", "price": "50000", "leverage": "10"}]
+    law = rules(
+        initial_margin={"kind": "leverage", "orders": {"price": "assuming", "assuming_markup": "0.0015"}},
+    )
+    market = {**LONG["market"], "last_price": {BTC: "52000"}}
+    report = judged({**LONG, "positions": [], "open_orders": orders, "market": market}, law)
+    assert report.initial_margin == D("0.1") * D(52078) / 10  # 52000 x 1.0015 is above mark and order price
+    with pytest.raises(cm.MarketDataError, match="last_price"):
+        judged({**LONG, "positions": [], "open_orders": orders}, law)
+
+
+def test_initial_margin_that_needs_no_leverage() -> None:
+    bare = {**LONG, "positions": [{"symbol": BTC, "quantity": "25", "entry_price": "100000"}]}
+    bare["market"] = {"mark_price": {BTC: "100000"}, "index_price": {"USDT": "1"}}
+    table = [{"notional_floor": "0", "maintenance_rate": "0.01", "initial_rate": "0.02", "size_slope": "0.00005"}]
+    bare["instruments"] = [{"symbol": BTC, "contract_size": "1", "brackets": table}]
+    law = rules(initial_margin={"kind": "linear_in_size"}, maintenance_margin={"kind": "linear_in_size", "key": "coin"})
+    report = judged(bare, law)
+    # Deribit's table: 25 BTC hold 1.125 % as maintenance margin, 28,125; 2.125 % to open
+    assert (report.maintenance_margin, report.initial_margin) == (D(28125), D(53125))
+
+    steps = [
+        {"notional_floor": "0", "maintenance_rate": "0.005", "initial_rate": "0.01"},
+        {"notional_floor": "1000000", "maintenance_rate": "0.01", "initial_rate": "0.02"},
+    ]
+    bare["instruments"] = [{"symbol": BTC, "contract_size": "1", "brackets": steps}]
+    report = judged(bare, rules(initial_margin={"kind": "marginal_brackets"}))
+    assert report.initial_margin == D(1000000) * D("0.01") + D(1500000) * D("0.02")
+
+    report = judged(LONG, rules(initial_margin={"kind": "multiple_of_maintenance", "multiple": "1.3"}))
+    assert report.initial_margin == D(52) * D("1.3")
+
+
+def test_debts_as_a_requirement_by_asset() -> None:
+    text = {
+        "balances": {"USDT": "1000", "USDC": "-100"},
+        "market": {"index_price": {"USDT": "1", "USDC": "1"}, "mark_price": {}},
+        "assets": [
+            {"asset": "USDT", "collateral_ratio": "1"},
+            {"asset": "USDC", "liability_maintenance_rate": "0.1", "liability_initial_rate": "0.2"},
+        ],
+    }
+    report = judged(text, rules(collateral={"kind": "flat", "unlisted": "full", "debt_limit": "50"}))
+    assert (report.equity, report.maintenance_margin, report.initial_margin) == (D(900), D(10), D(20))
+    assert any("USDC is owed beyond 50" in note for note in report.notes)
+    # counted as a requirement and not against equity, liquidated at a ratio of 0.8, and 20 whatever is owed
+    law = rules(
+        collateral={"kind": "flat", "unlisted": "full", "liability_ratio": "0", "liability_maintenance_rate": "1"},
+        maintenance_margin={"kind": "marginal_brackets", "fixed_amount": "20"},
+        levels={
+            "ladder": [{"name": "liquidation", "requirement": "maintenance", "multiple": "1.25", "action": "liquidate"}]
+        },
+    )
+    text["assets"] = [{"asset": "USDT", "collateral_ratio": "0.5"}]
+    report = judged(text, law)
+    assert (report.equity, report.maintenance_margin) == (D(500), D(120))
+    assert report.headroom == D(500) - D(150)
+
+
+PORTFOLIO = {
+    "spot": True,
+    "coins": [
+        {"coins": ["BTC"], "price_move": "0.12", "extreme_move": "0.3", "extreme_share": "0.5", "basis_rate": "0.008",
+         "minimum_rate": "0.003"},
+        {"price_move": "0.25"},
+    ],
+    "minimum_tiers": [{"floor": "0", "multiplier": "1"}, {"floor": "3000", "multiplier": "2"}],
+}  # fmt: skip
+SHORT_PERP = {
+    "balances": {"USDT": "50000", "BTC": "10"},
+    "positions": [{"symbol": BTC, "quantity": "-10", "entry_price": "100000", "leverage": "10"}],
+    "market": {"mark_price": {BTC: "100000"}, "index_price": {"USDT": "1", "BTC": "100000"}},
+    "instruments": [{"symbol": BTC, "contract_size": "1"}],
+    "assets": [{"asset": "BTC", "collateral_ratio": "1"}],
+}
+
+
+def portfolio() -> Rules:
+    return rules(
+        collateral={"kind": "flat"},
+        maintenance_margin={"kind": "worst_scenario"},
+        scenarios=PORTFOLIO,
+    )
+
+
+def test_portfolio_margin_nets_spot_and_contracts() -> None:
+    # everything hedged: 1,000,000 x 0.8 % = 8000 against a minimum of 3000 + 0 x 2
+    assert judged(SHORT_PERP, portfolio()).maintenance_margin == D(8000)
+    # half hedged: 500,000 x max(12 %, 0.5 x 30 %) + 500,000 x 0.8 %
+    half = {**SHORT_PERP, "balances": {"USDT": "500000", "BTC": "5"}}
+    report = judged(half, portfolio())
+    assert report.maintenance_margin == D(79000)
+    assert report.positions[0].maintenance_margin == D(79000)
+    # long spot beside a long is no hedge; two expiries hedge one another and hold the basis
+    pair = {
+        **SHORT_PERP,
+        "positions": [
+            {"symbol": BTC, "quantity": "-10", "entry_price": "100000", "leverage": "10"},
+            {"symbol": "BTC/USDT:USDT-261225", "quantity": "4", "entry_price": "100000", "leverage": "10"},
+        ],
+        "balances": {"USDT": "500000"},
+        "instruments": [
+            {"symbol": BTC, "contract_size": "1"},
+            {"symbol": "BTC/USDT:USDT-261225", "contract_size": "1"},
+        ],
+    }
+    pair["market"] = {**SHORT_PERP["market"], "mark_price": {BTC: "100000", "BTC/USDT:USDT-261225": "100000"}}
+    # net 600,000 x 15 % + 400,000 x 0.8 %
+    assert judged(pair, portfolio()).maintenance_margin == D(93200)
+
+
+def test_the_minimum_charge_of_a_portfolio_is_marginal() -> None:
+    wide = {**PORTFOLIO, "coins": [{"price_move": "0", "minimum_rate": "0.004"}]}
+    law = rules(collateral={"kind": "flat"}, maintenance_margin={"kind": "worst_scenario"}, scenarios=wide)
+    # 4000 raw: 3000 x 1 + 1000 x 2
+    assert judged(SHORT_PERP, law).maintenance_margin == D(5000)
+
+
+def test_the_threshold_of_a_portfolio_is_where_its_headroom_is_zero() -> None:
+    half = {**SHORT_PERP, "balances": {"USDT": "100000", "BTC": "5"}}
+    account, market, plain = case(half)
+    law = with_tables(portfolio(), plain)
+    found = next(t for t in cm.threshold(account, market, law).thresholds if t.symbol == BTC).above
+    assert found.kind == "price" and found.price is not None
+    move = found.price / D(100000)
+    there = market.model_copy(
+        update={
+            "mark_price": {BTC: found.price},
+            "index_price": {**market.index_price, "BTC": D(100000) * move},
+        }
+    )
+    assert abs(cm.evaluate(account, there, law).headroom or 0) < D("1e-9")
+    # 100,000 + 5 p - 10 (p - 100,000) = 5 p x 15 % + 5 p x 0.8 %
+    assert abs(found.price - D(1100000) / D("5.79")) < D("1e-9")
+
+
+def test_liquidated_only_at_mark_and_last() -> None:
+    low = {**LONG, "market": {"mark_price": {BTC: "40000"}, "index_price": {"USDT": "1"}}}
+    ladder = [{"name": "liquidation", "requirement": "maintenance", "action": "liquidate"}]
+    law = rules(levels={"price": "mark_and_last", "ladder": ladder})
+    # at 40000 equity is 0; without a last price the mark decides
+    report = judged(low, law)
+    assert report.status == "liquidation" and any("last_price" in note for note in report.notes)
+    low["market"] = {**low["market"], "last_price": {BTC: "49000"}}
+    report = judged(low, law)
+    assert (report.status, report.pools[0].level) == ("warning", "liquidation")
+    low["market"] = {**low["market"], "last_price": {BTC: "40100"}}
+    assert judged(low, law).status == "liquidation"
+
+
+def test_bonus_that_has_run_out_counts_nothing() -> None:
+    lent = {"USDT": {"wallet_balance": "1000", "bonus_credit": "50", "bonus_expires": "2026-11-20T08:00:01Z"}}
+    report = judged({**LONG, "balances": lent}, rules())
+    assert (report.equity, report.bonus_credit) == (D(1250), D(50))
+    lent["USDT"]["bonus_expires"] = "2026-11-20T08:00:00Z"
+    report = judged({**LONG, "balances": lent}, rules())
+    assert (report.equity, report.bonus_credit) == (D(1200), D(0))
+
+
+@pytest.mark.parametrize(
+    ("rule", "wallet", "bonus"),
+    [
+        # closing 0.1 at 48000 loses 200 and costs 2.4: bonus first
+        ({"first": True}, "1000", "97.6"),
+        # own funds first: they suffice
+        ({"first": False}, "797.6", "300"),
+        # bonus bears half of the loss and no fee
+        ({"first": True, "share": "0.5", "pays": ["loss"]}, "897.6", "200"),
+    ],
+)
+def test_what_bonus_credit_pays(rule: dict[str, Any], wallet: str, bonus: str) -> None:
+    text = {**LONG, "balances": {"USDT": {"wallet_balance": "1000", "bonus_credit": "300"}}}
+    account, market, plain = case(text)
+    law = with_tables(rules(bonus=rule), plain)
+    market = market.model_copy(update={"mark_price": {BTC: D(48000)}})
+    after, _, _ = cm.apply_changes(account, market, law, [cm.Close(symbol=BTC)])
+    left = after.balances["USDT"]
+    assert (left.wallet_balance, left.bonus_credit) == (D(wallet), D(bonus))
+
+
+def test_bonus_credit_is_forfeited_on_withdrawal() -> None:
+    text = {**LONG, "balances": {"USDT": {"wallet_balance": "1000", "bonus_credit": "300"}}}
+    account, market, plain = case(text)
+    law = with_tables(rules(bonus={}, withdrawal={"kind": "available"}), plain)
+    # equity 1000 + 300 + 200; without the bonus 1200 - 520 may leave
+    assert cm.max_withdraw(account, market, law, "USDT").amount == D(680)
+
+
+def test_withdrawals_that_keep_a_ratio_or_the_losses() -> None:
+    down = {**LONG, "market": {"mark_price": {BTC: "48000"}, "index_price": {"USDT": "1"}}}
+    # equity 800, maintenance 48
+    assert judged(down, rules(withdrawal={"kind": "keep_ratio", "ratio": "2"})).withdrawable == D(800 - 96)
+    # wallet 1000 less the loss of 200, and free collateral 800 - 480
+    assert judged(down, rules(withdrawal={"kind": "available_less_losses"})).withdrawable == D(320)
+    assert judged(LONG, rules(withdrawal={"kind": "keep_ratio", "ratio": "2"})).withdrawable == D(1000)

@@ -57,6 +57,7 @@ _HOME = {
     "Report": "model.report",
     "Requirement": "analytics.hedge",
     "ReverseStress": "analytics.reverse_stress",
+    "RuleDifference": "analytics.rule_difference",
     "Rules": "model.profile",
     "Runway": "analytics.funding",
     "SafetyBuffer": "analytics.stress",
@@ -108,6 +109,7 @@ _HOME = {
     "profile_ids": "files.profiles",
     "requirements": "analytics.hedge",
     "reverse_stress": "analytics.reverse_stress",
+    "rule_difference": "analytics.rule_difference",
     "runway": "analytics.funding",
     "safety_buffer": "analytics.stress",
     "sensitivity": "analytics.sensitivity",
@@ -166,6 +168,7 @@ __all__ = [
     "Report",
     "Requirement",
     "ReverseStress",
+    "RuleDifference",
     "Rules",
     "Runway",
     "SafetyBuffer",
@@ -217,6 +220,7 @@ __all__ = [
     "profile_ids",
     "requirements",
     "reverse_stress",
+    "rule_difference",
     "runway",
     "safety_buffer",
     "sensitivity",
@@ -253,6 +257,7 @@ if TYPE_CHECKING:
     )
     from crossmargin.analytics.limits import MaxOrder, MaxWithdraw, max_order, max_withdraw
     from crossmargin.analytics.reverse_stress import ReverseStress, reverse_stress
+    from crossmargin.analytics.rule_difference import RuleDifference, rule_difference
     from crossmargin.analytics.sensitivity import Sensitivity, sensitivity
     from crossmargin.analytics.stress import (
         Depeg,

@@ -61,7 +61,7 @@ def test_each_analysis_opens_with_its_question(path: Path) -> None:
 def test_every_kind_a_profile_may_name_has_its_arithmetic() -> None:
     assert set(get_args(Collateral.model_fields["kind"].annotation)) == set(kinds.COLLATERAL)
     named = set(get_args(MaintenanceMargin.model_fields["kind"].annotation))
-    pool_wide = {"highest_rate", "fraction_of_initial"}  # formed over the legs, in prepare
+    pool_wide = {"highest_rate", "fraction_of_initial", "worst_scenario"}  # formed over the legs, in prepare
     assert named == set(kinds.BY_NOTIONAL) | set(kinds.BY_COUNT) | pool_wide
 
 

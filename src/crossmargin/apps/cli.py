@@ -7,7 +7,6 @@ Exit codes: 0 healthy, 1 internal error, 2 usage or bad input, 3 a warning level
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -23,10 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-venues = typer.Typer(
-    help="The rule profiles: list them, show one, verify them against published figures.", no_args_is_help=True
-)
-app.add_typer(venues, name="venues")
 
 
 @app.command()
@@ -114,18 +109,13 @@ def explain(file: File, json: Json = False, profile: ProfileName = None, on: On 
     case = read_case(file, profile, on)
     report = judge(*case)
     if json:
-        print_json({"lines": report.lines, "sources": _sources(case.rules)})
+        from crossmargin.apps.verbs.venues import sources_of
+
+        print_json({"lines": report.lines, "sources": sources_of(case.rules)})
     else:
         from crossmargin.apps import tables
 
         tables.show_lines(report.lines, case.rules)
-
-
-def _sources(rules: Any) -> dict[str, Any]:
-    return {
-        name: {"title": s.title, "url": s.url, "retrieved": s.retrieved.isoformat(), "status": s.status}
-        for name, s in rules.sources.items()
-    }
 
 
 @app.command()
@@ -140,114 +130,8 @@ def check(file: File, profile: ProfileName = None, on: On = None) -> None:
     )
 
 
-@venues.command("list")
-def venues_list(json: Json = False) -> None:
-    """List every profile with its revisions and how many instruments its tables hold."""
-    from crossmargin.files.profiles import load_profile, profile_ids
-
-    profiles = [load_profile(name) for name in profile_ids()]
-    if json:
-        print_json(
-            [
-                {
-                    "id": p.id,
-                    "venue": p.venue,
-                    "account_mode": p.account_mode,
-                    "revisions": [r.since for r in p.revisions],
-                    "instruments": len(p.revisions[-1].brackets),
-                }
-                for p in profiles
-            ]
-        )
-        return
-    from crossmargin.apps import tables
-
-    tables.show_profiles(profiles)
-
-
-@venues.command("show")
-def venues_show(
-    name: Annotated[str, typer.Argument(metavar="ID")],
-    on: On = None,
-    symbol: Annotated[str | None, typer.Option("--symbol", help="Print this instrument's maintenance table.")] = None,
-    json: Json = False,
-) -> None:
-    """Show a profile's rules: each slot with its kind, date and sources, and the tables it brings."""
-    from crossmargin.files.profiles import load_profile
-
-    profile = load_profile(name)
-    rules = profile.on(datetime.fromisoformat(on)) if on else profile.revisions[-1]
-    if symbol is not None and symbol not in rules.brackets:
-        raise ProfileError(name, (Fault("--symbol", symbol, f"has no table; known are {', '.join(rules.brackets)}"),))
-    if json:
-        print_json(
-            {
-                "id": profile.id,
-                "since": rules.since,
-                "slots": rules.slots.model_dump(mode="json", exclude_none=True),
-                "sources": _sources(rules),
-                "brackets": {
-                    key: [bracket.model_dump(mode="json", exclude_none=True) for bracket in table]
-                    for key, table in rules.brackets.items()
-                    if symbol in (None, key)
-                },
-            }
-        )
-        return
-    from crossmargin.apps import tables
-
-    tables.show_profile(profile, rules, symbol)
-
-
-@venues.command("verify")
-def venues_verify(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="Conformance files, by name.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every conformance file.")] = False,
-    json: Json = False,
-    folder: Annotated[str | None, typer.Option("--folder", help="A folder of conformance files of your own.")] = None,
-) -> None:
-    """Compare the rules with every published figure; list those that cannot be reproduced, with the reason."""
-    from crossmargin.analytics.verification import verify
-    from crossmargin.files.conformance import conformance_files
-
-    files = list(conformance_files(folder))
-    known = [file.name for file in files]
-    wrong = [name for name in names or () if name not in known]
-    if wrong or not (names or every):
-        raise ProfileError("venues verify", (Fault(", ".join(wrong) or "FILE", "", f"name some of {known}, or --all"),))
-    rows = []
-    for file in files:
-        if every or (names and file.name in names):
-            for case in file.cases:
-                rows.append((file.name, case, verify(*case.load(), case.expect, case.tolerance_of)))
-    # a case said to be out of reach that is reached is as wrong as one that is missed
-    failed = [case.id for _, case, checks in rows if all(c.agrees for c in checks) is not case.reproduced]
-    if json:
-        print_json(
-            {
-                "cases": [
-                    {
-                        "file": name,
-                        "id": case.id,
-                        "title": case.title,
-                        "status": case.status,
-                        "reproduced": case.reproduced,
-                        "reason": case.reason,
-                        "checks": list(checks),
-                    }
-                    for name, case, checks in rows
-                ],
-                "failed": failed,
-            }
-        )
-    else:
-        from crossmargin.apps import tables
-
-        tables.show_verification(rows, failed)
-    raise typer.Exit(1 if failed else 0)
-
-
 VERBS = (
+    "venues",
     "whatif",
     "limits",
     "compare",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -73,6 +74,45 @@ def load_profile(name: str) -> Profile:
     if path.suffix == ".toml" and path.is_file():
         return _load(str(path), path.stat().st_mtime_ns)
     raise ProfileError("profile", (Fault("profile", name, f"is not known; known are {', '.join(profile_ids())}"),))
+
+
+def copy_profile(like: str, name: str, folder: Path) -> list[Path]:
+    """Start a profile as a copy of another: its rules and tables in ``folder``, a first case in ``folder/cases``.
+
+    Returns what was written. Raises :class:`ProfileError` for a name that cannot be one or is taken.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ProfileError("venues new", (Fault("ID", name, "must be small letters, digits and hyphens"),))
+    if name in profile_ids() or (folder / f"{name}.toml").exists():
+        raise ProfileError("venues new", (Fault("ID", name, "is taken; choose another name"),))
+    load_profile(like)
+    source = next(path for at in _folders() if (path := at / f"{like}.toml").is_file())
+    text = source.read_text(encoding="utf-8").replace(f'id = "{like}"', f'id = "{name}"', 1)
+    written = {folder / f"{name}.toml": text, folder / "cases" / f"{name}.toml": _FIRST_CASE.format(name=name)}
+    for table in re.findall(r'"([^"/]+\.csv)"', text):
+        written[folder / table] = (source.parent / table).read_text(encoding="utf-8")
+    for path, content in written.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    return list(written)
+
+
+_FIRST_CASE = """\
+# Figures that the venue published or reported, restated. Each case gives an account file and what it must come to.
+
+[[cases]]
+id = "{name}-bare-wallet"
+title = "A wallet without positions is worth what it holds"
+profile = "{name}"
+source = {{ title = "name the page or the account that the figures are from" }}
+status = "textbook"
+[cases.given]
+as_of = 2026-01-01T00:00:00Z
+balances = {{ USDT = "1000" }}
+market.index_price = {{ USDT = "1" }}
+[cases.expect]
+"balances.USDT.wallet_balance" = "1000"
+"""
 
 
 @dataclass
@@ -201,10 +241,11 @@ def _cite(
 
 
 def _brackets(
-    name: str, slots: Slots, reading: _Reading, sources: Mapping[str, Source], cited: _Cited
+    names: tuple[str, ...], slots: Slots, reading: _Reading, sources: Mapping[str, Source], cited: _Cited
 ) -> dict[str, tuple[Bracket, ...]]:
     found: dict[str, list[Bracket]] = {}
-    for number, row in enumerate(reading.rows(name, _BRACKET_COLUMNS), start=2):
+    numbered = [(n, i, row) for n in names for i, row in enumerate(reading.rows(n, _BRACKET_COLUMNS), start=2)]
+    for name, number, row in numbered:
         where = f"{name}:{number}"
         _cite(row, "symbols", where, reading, sources, cited)
         fields = {key: text for key, text in row.items() if key not in ("symbols", "source") and text}
@@ -224,12 +265,12 @@ def _brackets(
     stated = slots.maintenance_margin.rate == "stated"
     for symbol, table in tables.items():
         for why in check_brackets(table, steps=steps):
-            reading.fault(f"{name} {symbol}", None, why)
+            reading.fault(f"{', '.join(names)} {symbol}", None, why)
         for row_number, bracket in enumerate(table):
             if stated and bracket.maintenance_rate is None:
-                reading.fault(f"{name} {symbol} row {row_number + 1}", None, "maintenance_rate is missing")
+                reading.fault(f"{', '.join(names)} {symbol} row {row_number + 1}", None, "maintenance_rate is missing")
             if not stated and bracket.max_leverage is None:
-                reading.fault(f"{name} {symbol} row {row_number + 1}", None, "max_leverage is missing")
+                reading.fault(f"{', '.join(names)} {symbol} row {row_number + 1}", None, "max_leverage is missing")
     return tables
 
 

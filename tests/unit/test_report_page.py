@@ -38,11 +38,11 @@ def test_the_page_fetches_nothing_and_draws_every_figure() -> None:
 
 
 def test_the_killing_sentence_names_the_nearest_move() -> None:
-    """The figures are the thresholds of the account: BTC alone -53.9 %, everything together -47.8 %."""
+    """The figures are the thresholds of the account: BTC alone -52.6 %, everything together -46.8 %."""
     case = cm.load(str(EXAMPLES / "bybit-uta.toml"))
     words = killing_sentence(cm.evaluate(*case), cm.threshold(*case))
-    assert words.startswith("Liquidated if BTC alone falls 53.9 %")
-    assert words.endswith("all coins fall 47.8 % together.")
+    assert words.startswith("Liquidated if BTC alone falls 52.6 %")
+    assert words.endswith("all coins fall 46.8 % together.")
 
 
 def test_an_account_beyond_its_threshold_says_so_first() -> None:

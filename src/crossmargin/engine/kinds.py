@@ -142,7 +142,8 @@ CONCAVE_MAINTENANCE = {"marginal_brackets", "linear_in_size", "highest_rate", "f
 # collateral -----------------------------------------------------------------------------------------------------------
 
 
-def _tiers(rule: AssetRule | None, convert: Convert) -> Steps:
+def collateral_steps(rule: AssetRule | None, convert: Convert) -> Steps:
+    """A collateral table ready for use: ratios with the credits that join them; in full where none is stated."""
     stated = rule.tiers if rule else None
     if not stated:
         return Steps("", [convert(Decimal(0))], [convert(Decimal(1))], [convert(Decimal(0))])
@@ -166,7 +167,7 @@ def flat(rule: AssetRule | None, slot: Collateral, convert: Convert) -> Valuatio
     """Amount x index price x one ratio; tiers of an account file are honoured by amount."""
     if rule is not None and rule.tiers is not None and len(rule.tiers) > 1:
         return tiered_by_amount(rule, slot, convert)
-    return _one_ratio(_tiers(rule, convert).rates[0], convert(slot.liability_ratio))
+    return _one_ratio(collateral_steps(rule, convert).rates[0], convert(slot.liability_ratio))
 
 
 def _one_ratio(ratio: Num, liability: Num) -> Valuation:
@@ -178,7 +179,7 @@ def _one_ratio(ratio: Num, liability: Num) -> Valuation:
 
 def tiered_by_amount(rule: AssetRule | None, slot: Collateral, convert: Convert) -> Valuation:
     """Marginal ratios by the amount of coins."""
-    steps, liability = _tiers(rule, convert), convert(slot.liability_ratio)
+    steps, liability = collateral_steps(rule, convert), convert(slot.liability_ratio)
     if len(steps.floors) == 1:
         return _one_ratio(steps.rates[0], liability)
 

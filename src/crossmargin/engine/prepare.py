@@ -37,6 +37,8 @@ class Leg:
     entry: Num
     leverage: Num | None
     close_fee: Num
+    initial_fee: Num
+    """The fee to close that the initial margin holds; what is charged at the mark is apart, in the exposure."""
     bankruptcy_price: Num | None
 
 
@@ -57,6 +59,7 @@ class Exposure:
     symbol: Symbol
     mark: Num
     inverse: bool
+    contract_size: Num
     pnl: Callable[[Num, Num, Num], Num]
     notional: Callable[[Num, Num], Num]
     legs: list[Leg] = field(default_factory=list)
@@ -69,8 +72,20 @@ class Exposure:
     sizes: tuple[Num, ...] = ()
     fixed: Num = 0
     mark_fee: Num = 0
+    initial_mark_fee: Num = 0
     fee_sizes: tuple[Num, ...] = ()
     """The sizes whose fee to close at the mark is part of the requirement."""
+
+    def counted(self, slots: Slots, size: Num, value: Num) -> Num:
+        """A size in what picks its bracket: its value, its contracts or its coins."""
+        key = slots.maintenance_margin.key
+        if key == "notional":
+            return value
+        return abs(size) / self.contract_size if key == "contracts" else self.coins(size)
+
+    def coins(self, size: Num) -> Num:
+        """Coins in a size, 0 or more: an inverse contract's are its value in the coin at the present mark."""
+        return self.notional(size, self.mark) if self.inverse else abs(size)
 
     def unrealized_pnl(self, price: Num) -> Num:
         """PnL of all legs at a price, in the settle asset."""
@@ -396,11 +411,14 @@ class _Preparation:
             symbol=symbol,
             mark=self.convert(mark),
             inverse=inverse,
+            contract_size=self.convert(contract_size),
             pnl=formulas.inverse_pnl if inverse else formulas.linear_pnl,
             notional=formulas.inverse_notional if inverse else formulas.linear_notional,
             fixed=self.zero,
         )
         fee = self._taker_fee(name, slots, where)
+        if slots.initial_margin.close_fee == "mark":
+            exposure.initial_mark_fee = self.convert(fee)
         for index, position in positions:
             exposure.legs.append(
                 self._leg(index, position, position.quantity * contract_size, fee, exposure, slots, isolated=isolated)
@@ -435,17 +453,16 @@ class _Preparation:
         *,
         isolated: bool,
     ) -> Leg:
-        close_fee, bankruptcy = Decimal(0), None
-        kind = slots.maintenance_margin.close_fee
+        kinds_of_fee = slots.maintenance_margin.close_fee, slots.initial_margin.close_fee
         entry_value = exposure.notional(size, position.entry_price)
         long = size > 0
         loss_sign = 1 if long == exposure.inverse else -1
-        value = None
+        value = bankruptcy = None
         if isolated:
             value = formulas.isolated_bankruptcy_value(entry_value, loss_sign, position.isolated_margin, fee)
         elif position.leverage is not None:
             value = formulas.cross_bankruptcy_value(entry_value, loss_sign, position.leverage)
-        elif "bankruptcy" in (kind, slots.initial_margin.close_fee):
+        elif "bankruptcy" in kinds_of_fee:
             self._fault(
                 f"positions[{index}].leverage",
                 "",
@@ -453,17 +470,17 @@ class _Preparation:
             )
         if value:
             bankruptcy = abs(size) / value if exposure.inverse else value / abs(size)
-        if kind == "bankruptcy" and value is not None:
-            close_fee = formulas.share_of(value, fee)
-        elif kind == "entry":
-            close_fee = formulas.share_of(entry_value, fee)
+        # what a fee at the mark comes to is known at each mark only
+        charged_on = {"bankruptcy": value or 0, "entry": entry_value}
+        kept, opened = (charged_on.get(kind, Decimal(0)) for kind in kinds_of_fee)
         return Leg(
             position=position,
             size=self.convert(size),
             charged=self.convert(size),
             entry=self.convert(position.entry_price),
             leverage=None if position.leverage is None else self.convert(position.leverage),
-            close_fee=self.convert(close_fee),
+            close_fee=self.convert(formulas.share_of(kept, _closing_rate(slots, fee))),
+            initial_fee=self.convert(formulas.share_of(opened, fee)),
             bankruptcy_price=None if bankruptcy is None else self.convert(bankruptcy),
         )
 
@@ -507,9 +524,9 @@ class _Preparation:
         """Bind the maintenance rule: what of it is fixed, and which sizes are charged at the mark."""
         slot = slots.maintenance_margin
         exposure.fixed = sum((leg.close_fee for leg in exposure.legs), self.zero)
-        with_orders = _worse_side(exposure) if slot.orders == "worse_side" else None
+        with_orders = None if slot.orders == "none" else _with_orders(exposure, slot.orders)
         if slot.close_fee == "mark":
-            exposure.mark_fee = self.convert(fee)
+            exposure.mark_fee = self.convert(_closing_rate(slots, fee))
             exposure.fee_sizes = tuple(abs(leg.size) for leg in exposure.legs) if with_orders is None else with_orders
         if slot.kind == "fraction_of_initial":
             self._share_of_initial(exposure, slot, where)
@@ -573,12 +590,10 @@ class _Preparation:
 
     def _by_count(self, exposure: Exposure, slot: MaintenanceMargin, steps: kinds.Steps) -> kinds.Requirement:
         """A rule that looks at contracts or coins has one rate whatever the price: one a leg, or one for all."""
-        name = exposure.symbol.name
         slope = exposure.size_slope
-        contract_size = self.convert(self.rules.contract_size(name) or Decimal(1))
 
         def rate(size: Num) -> Num:
-            count = abs(size) / contract_size if slot.key == "contracts" else abs(size)
+            count = abs(size) / exposure.contract_size if slot.key == "contracts" else exposure.coins(size)
             return kinds.BY_COUNT[slot.kind](count, steps, slope)
 
         if slot.scope == "per_leg":
@@ -647,10 +662,17 @@ def _whole(exposure: Exposure) -> bool:
     return exposure.steps is None or not exposure.steps.floors[0]
 
 
-def _worse_side(exposure: Exposure) -> tuple[Num, ...]:
-    """The larger size that fills of the resting orders could leave: longs and buys, or shorts and sells."""
+def _closing_rate(slots: Slots, taker_fee: Decimal) -> Decimal:
+    """The rate of the fee to close that the maintenance margin holds."""
+    stated = slots.maintenance_margin.close_fee_rate
+    return taker_fee if stated is None else stated
+
+
+def _with_orders(exposure: Exposure, which: str) -> tuple[Num, ...]:
+    """The sizes that fills of the resting orders could leave: longs and buys, shorts and sells; both or the larger."""
     sizes = [leg.size for leg in exposure.legs] + [order.size for order in exposure.orders]
-    return (max(sum(size for size in sizes if size > 0), -sum(size for size in sizes if size < 0)),)
+    longs, shorts = sum(size for size in sizes if size > 0), -sum(size for size in sizes if size < 0)
+    return (max(longs, shorts),) if which == "worse_side" else tuple(size for size in (longs, shorts) if size)
 
 
 def order_margin(exposure: Exposure, order: Order, slots: Slots) -> Num | None:
@@ -675,19 +697,22 @@ def opening_margin(exposure: Exposure, slots: Slots, size: Num, price: Num, leve
     value = exposure.notional(size, price)
     by_leverage = None if leverage is None else formulas.leverage_requirement(value, leverage)
     if kind == "linear_in_size":
-        rate = formulas.size_rate(exposure.initial_rates[0], exposure.size_slope, size)
+        coins = value if exposure.inverse else size
+        rate = formulas.size_rate(exposure.initial_rates[0], exposure.size_slope, coins)
         return formulas.share_of(value, rate)
     if kind == "marginal_brackets" and exposure.initial_steps is not None:
-        steps = exposure.initial_steps
-        row = steps.find(value)
-        required = formulas.bracket_requirement(value, steps.rates[row], steps.offsets[row])
+        steps, count = exposure.initial_steps, exposure.counted(slots, size, value)
+        row = steps.find(count)
+        required = formulas.bracket_requirement(count, steps.rates[row], steps.offsets[row])
+        if count is not value:  # a table in contracts or coins gives its share of the whole, and the value the margin
+            required = value * required / count
         return required if by_leverage is None else max(required, by_leverage)
     if kind == "multiple_of_maintenance":
         return value * 0  # of the whole pool, not of its parts
     if by_leverage is None:
         return None
     if kind == "leverage_or_bracket" and exposure.steps is not None:
-        stated = exposure.initial_rates[exposure.steps.find(value)]
+        stated = exposure.initial_rates[exposure.steps.find(exposure.counted(slots, size, value))]
         if stated is not None:
             return max(by_leverage, formulas.share_of(value, stated))
     return by_leverage

@@ -171,7 +171,10 @@ def leg_initial_margin(pool: Pool, exposure: Exposure, leg: Leg) -> Num | None:
     slots = pool.slots
     price = exposure.mark if slots.valuation.initial == "mark" else leg.entry
     margin = opening_margin(exposure, slots, leg.size, price, leg.leverage)
-    return margin if margin is None or slots.initial_margin.close_fee == "none" else margin + leg.close_fee
+    if margin is None:
+        return None
+    at_mark = formulas.share_of(exposure.notional(leg.size, exposure.mark), exposure.initial_mark_fee)
+    return margin + leg.initial_fee + at_mark
 
 
 def initial_margin(pool: Pool, exposure: Exposure) -> Num | None:
@@ -519,7 +522,7 @@ def _positions(state: PoolState) -> list[PositionReport]:
                         maintenance_margin=_leg_maintenance(exposure, state.pool, leg, kept),
                         close_fee=leg.close_fee + formulas.share_of(value, exposure.mark_fee),
                         bracket=None if row is None else row + 1,
-                        maintenance_rate=None if row is None or exposure.steps is None else exposure.steps.rates[row],
+                        maintenance_rate=None if row is None else _bracket_rate(exposure, state.pool, leg, row),
                         maintenance_deduction=(
                             None if row is None or exposure.steps is None else exposure.steps.offsets[row]
                         ),
@@ -569,14 +572,18 @@ def _bracket_row(exposure: Exposure, pool: Pool, leg: Leg) -> int | None:
     """The row of the table that applies to a leg, or None where the rule has no table."""
     if exposure.steps is None:
         return None
-    slots = pool.slots
-    price = exposure.mark if slots.valuation.maintenance == "mark" else leg.entry
-    by_key = {
-        "notional": exposure.notional(leg.size, price),
-        "contracts": abs(leg.position.quantity),
-        "coin": abs(leg.size),
-    }
-    return exposure.steps.find(by_key[slots.maintenance_margin.key])
+    price = exposure.mark if pool.slots.valuation.maintenance == "mark" else leg.entry
+    return exposure.steps.find(exposure.counted(pool.slots, leg.size, exposure.notional(leg.size, price)))
+
+
+def _bracket_rate(exposure: Exposure, pool: Pool, leg: Leg, row: int) -> Num | None:
+    """The rate of a row of the table, grown with the leg's size where the rule says so."""
+    if exposure.steps is None:
+        return None
+    rate = exposure.steps.rates[row]
+    if pool.slots.maintenance_margin.kind != "linear_in_size":
+        return rate
+    return formulas.size_rate(rate, exposure.size_slope, exposure.coins(leg.size))
 
 
 def _balances(state: PoolState) -> list[BalanceReport]:

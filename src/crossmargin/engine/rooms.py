@@ -64,11 +64,6 @@ def bracket_rooms(prepared: Prepared) -> dict[str, Decimal]:
 
 def _counted(pool: Pool, exposure: Exposure, leg: Leg) -> Decimal:
     """The size of a leg in what its table counts."""
-    slots = pool.slots
-    price = exposure.mark if slots.valuation.maintenance == "mark" else leg.entry
-    counted: dict[str, Decimal] = {
-        "notional": exposure.notional(leg.size, price),
-        "contracts": abs(leg.position.quantity),
-        "coin": abs(leg.size),
-    }
-    return counted[slots.maintenance_margin.key]
+    price = exposure.mark if pool.slots.valuation.maintenance == "mark" else leg.entry
+    counted: Decimal = exposure.counted(pool.slots, leg.size, exposure.notional(leg.size, price))
+    return counted

@@ -44,17 +44,22 @@ class Unit:
         zero = self.worst_move * 0
         by_expiry: dict[str, Num] = {}
         contracts = zero
-        for exposure, asset in self.exposures:
+        for exposure, _ in self.exposures:
+            mark = marks(exposure.symbol.name)
             for leg in exposure.legs:
-                value = exposure.notional(leg.size, marks(exposure.symbol.name)) * prices(asset.name)
-                contracts = contracts + value
+                coins = exposure.notional(leg.size, mark) if exposure.inverse else abs(leg.size)
+                contracts = contracts + coins
                 expiry = str(exposure.symbol.expiry or "")
-                by_expiry[expiry] = by_expiry.get(expiry, zero) + (value if leg.size > 0 else -value)
+                by_expiry[expiry] = by_expiry.get(expiry, zero) + (coins if leg.size > 0 else -coins)
         longs = _sum(zero, (max(net, zero) for net in by_expiry.values()))
         shorts = _sum(zero, (max(-net, zero) for net in by_expiry.values()))
-        spot = zero if self.holding is None else self.holding.cash * prices(self.holding.name)
+        spot = zero if self.holding is None else self.holding.cash
         offset = formulas.spot_offset(longs - shorts, spot)
-        net, hedged = abs(longs - shorts) - offset, min(longs, shorts) + offset
+        # coins hedge coins, whatever small differences their marks and index have; one price values what is left
+        first, settle = self.exposures[0]
+        price = marks(first.symbol.name) * (1 if first.inverse else prices(settle.name))
+        net, hedged = (abs(longs - shorts) - offset) * price, (min(longs, shorts) + offset) * price
+        contracts = contracts * price
         worst = formulas.share_of(net, self.worst_move) + formulas.share_of(hedged, self.basis_rate)
         least = formulas.share_of(contracts, self.minimum_rate)
         if self.minimum_tiers is not None:

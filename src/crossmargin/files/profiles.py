@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -28,6 +28,7 @@ from crossmargin.model.profile import (
     Rules,
     Slots,
     Source,
+    Tables,
     check_brackets,
     check_tiers,
 )
@@ -138,18 +139,14 @@ class _Reading:
 def _load(path: str, _modified: int) -> Profile:
     reading = _Reading(Path(path))
     raw = parse_table(read_bytes(path, ProfileError), path, ProfileError, form="toml")
+    if "based_on" in raw:
+        return _based(raw, reading)
     for key in sorted(set(raw) - _HEAD):
         reading.fault(key, None, "is not a known key of a profile")
     for key in ("id", "venue", "account_mode", "reference_currency"):
         if not isinstance(raw.get(key), str) or not raw[key]:
             reading.fault(key, raw.get(key), "must be a text")
-    if raw.get("id") != reading.path.stem:
-        reading.fault("id", raw.get("id"), f"must be the file's name, {reading.path.stem}")
-    sources: Mapping[str, Source] = {}
-    try:
-        sources = _SOURCES.validate_python(raw.get("sources", {}))
-    except ValidationError as error:
-        reading.faults += faults_of(error, "sources")
+    sources = _own_sources(raw, reading)
     revisions = _revisions(raw, reading, sources)
     if reading.faults:
         raise ProfileError(path, reading.faults)
@@ -160,6 +157,89 @@ def _load(path: str, _modified: int) -> Profile:
         reference_currency=raw["reference_currency"],
         revisions=revisions,
         aliases=raw.get("aliases", {}),
+    )
+
+
+def _own_sources(raw: Mapping[str, Any], reading: _Reading) -> Mapping[str, Source]:
+    if raw.get("id") != reading.path.stem:
+        reading.fault("id", raw.get("id"), f"must be the file's name, {reading.path.stem}")
+    try:
+        return _SOURCES.validate_python(raw.get("sources", {}))
+    except ValidationError as error:
+        reading.faults += faults_of(error, "sources")
+        return {}
+
+
+_BASED_HEAD = {"id", "based_on", "sources", "revisions"}
+
+
+def _based(raw: Mapping[str, Any], reading: _Reading) -> Profile:
+    """A profile that lays tables of its own over another's: its rows go before, symbol by symbol and asset by asset."""
+    for key in sorted(set(raw) - _BASED_HEAD):
+        reading.fault(key, None, "is not a known key of a profile based on another; copy that one to change its rules")
+    base = _base(raw, reading)
+    sources = _own_sources(raw, reading)
+    tables = _own_tables(raw, reading, base)
+    found = []
+    if base is not None:
+        sources = {**base.revisions[-1].sources, **sources}
+        for since in sorted({rules.since for rules in base.revisions} | set(tables)):
+            own = next((tables[day] for day in sorted(tables, reverse=True) if day <= since), None)
+            found.append(_overlaid(base.on(since), since, own, sources, reading))
+    if reading.faults or base is None:
+        raise ProfileError(str(reading.path), reading.faults)
+    return replace(base, id=reading.path.stem, revisions=tuple(found))
+
+
+def _base(raw: Mapping[str, Any], reading: _Reading) -> Profile | None:
+    name = raw["based_on"]
+    other = next((path for folder in _folders() if (path := folder / f"{name}.toml").is_file()), None)
+    if other is None or "/" in str(name):
+        reading.fault("based_on", name, f"is not known; known are {', '.join(profile_ids())}")
+        return None
+    if "based_on" in parse_table(read_bytes(str(other), ProfileError), str(other), ProfileError, form="toml"):
+        reading.fault("based_on", name, "is itself based on another profile; name that one")
+        return None
+    return load_profile(name)
+
+
+def _own_tables(raw: Mapping[str, Any], reading: _Reading, base: Profile | None) -> dict[date, Tables]:
+    """The tables that stand from each date, of a profile based on another; what one does not restate stays."""
+    found: dict[date, Tables] = {}
+    merged: dict[str, Any] = {}
+    for index, entry in enumerate(raw.get("revisions") or ()):
+        where = f"revisions[{index}]"
+        since = entry.get("from")
+        if type(since) is not date or since in found or (base is not None and since < base.revisions[0].since):
+            reading.fault(f"{where}.from", since, "must be a date of its own, not before the other profile's first")
+            continue
+        for key in sorted(set(entry) - {"from", "tables"}):
+            reading.fault(f"{where}.{key}", None, "cannot be restated here; a profile based on another has tables only")
+        merged = {**merged, **entry.get("tables", {})}
+        try:
+            found[since] = Tables.model_validate(merged)
+        except ValidationError as error:
+            reading.faults += faults_of(error, f"{where}.tables")
+        _check_sources(entry, where, raw.get("sources", {}), reading)
+    return found
+
+
+def _overlaid(base: Rules, since: date, own: Tables | None, sources: Mapping[str, Source], reading: _Reading) -> Rules:
+    if own is None:
+        return replace(base, profile=reading.path.stem, since=since)
+    cited: _Cited = {}
+    brackets = _brackets(own.brackets, base.slots, reading, sources, cited)
+    assets = _collateral(own.collateral, reading, sources, cited) if own.collateral else {}
+    sizes = _contracts(own.contracts, reading, sources, cited) if own.contracts else {}
+    return replace(
+        base,
+        profile=reading.path.stem,
+        since=since,
+        sources=sources,
+        brackets={**base.brackets, **brackets},
+        assets={**base.assets, **assets},
+        contract_sizes={**base.contract_sizes, **sizes},
+        row_sources={**base.row_sources, **{name: frozenset(ids) for name, ids in cited.items()}},
     )
 
 

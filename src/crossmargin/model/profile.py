@@ -160,8 +160,9 @@ class MaintenanceMargin(Slot):
     ``key`` is what picks the bracket: the value in the settle asset, or the number of contracts or coins.
     ``rate = half_of_max_leverage`` derives each bracket's rate as 1 / (2 x max_leverage).
     ``worst_scenario``: for each coin the worst loss of everything on it together, by the profile's ``scenarios``.
-    ``orders = "worse_side"`` charges the larger size that fills of the resting orders could leave. A pool with
-    positions or debts holds ``fixed_amount`` besides, in its own currency.
+    ``orders``: resting orders are charged as if filled, each side added to that side's positions (``added``), or only
+    the larger side (``worse_side``). ``close_fee_rate`` is the rate of the fee to close where it is not the taker fee.
+    A pool with positions or debts holds ``fixed_amount`` besides, in its own currency.
     """
 
     kind: Literal[
@@ -171,8 +172,9 @@ class MaintenanceMargin(Slot):
     scope: Scope = "per_leg"
     rate: Literal["stated", "half_of_max_leverage"] = "stated"
     close_fee: CloseFee = "none"
+    close_fee_rate: Rate | None = None
     fraction: Rate | None = None
-    orders: Literal["none", "worse_side"] = "none"
+    orders: Literal["none", "worse_side", "added"] = "none"
     fixed_amount: NonNegative = Decimal(0)
 
 
@@ -458,9 +460,9 @@ class IsolatedSlots(RuleNoun):
 
 
 class Tables(Slot):
-    """Names of the CSV files beside the profile: brackets, collateral, contract sizes."""
+    """Names of the CSV files beside the profile: brackets (one file or several), collateral, contract sizes."""
 
-    brackets: str | None = None
+    brackets: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
     collateral: str | None = None
     contracts: str | None = None
 
@@ -642,6 +644,8 @@ class Rules:
         if not isolated or own is None:
             return self.slots
         stated = {name: getattr(own, name) for name in IsolatedSlots.model_fields if getattr(own, name) is not None}
+        if own.maintenance_margin is not None and own.maintenance_margin.kind != "worst_scenario":
+            stated["scenarios"] = None  # a pocket with a rule of its own is no part of the shared pool's scenarios
         return self.slots.model_copy(update=stated)
 
     def contract_size(self, symbol: str) -> Decimal | None:
@@ -670,11 +674,12 @@ class Rules:
 def _cited(slots: RuleNoun) -> set[str]:
     """The ids of every source that slots and the slots inside them name; the tables' own rows name theirs.
 
-    What happens after a liquidation decides no figure of a report: its sources are cited by the walk itself.
+    What happens after a liquidation, and what bonus credit pays, decide no figure of a report: their sources are cited
+    by the walk itself.
     """
     cited: set[str] = set()
     for _, value in slots:
-        if isinstance(value, Slot) and not isinstance(value, Tables | Liquidation):
+        if isinstance(value, Slot) and not isinstance(value, Tables | Liquidation | Bonus):
             cited |= set(value.source)
         if isinstance(value, RuleNoun):
             cited |= _cited(value)

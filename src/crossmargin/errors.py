@@ -5,15 +5,18 @@
       AccountError      an account file or noun: field path, value, why
       MarketDataError   every price that is missing, not only the first
       UnsupportedRule   the profile asks for a kind that this question cannot answer
+      CommandRejected   clearing: a command refused: code, why, what would be accepted
+      JournalError      clearing: the journal cannot be written or read, or is not what it was
       MissingExtra      an optional library that this door needs is not installed
+      VenueError        a venue that refuses, limits or cannot be understood; a key that is not accepted here
 
 A caller's mistake raises; a fault names the field and the remedy. Each class knows
-the exit code of the command line (2 for bad input, 5 for missing data).
+the exit code of the command line (2 for bad input, 5 for missing data, 6 for a venue).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -72,7 +75,35 @@ class UnsupportedRule(CrossmarginError):  # noqa: N818 - the name says what it i
     exit_code = 2
 
 
+class CommandRejected(CrossmarginError):  # noqa: N818 - as above
+    """A command that the books refuse; it has changed nothing.
+
+    ``code`` is one word of a closed list (:data:`crossmargin.clearing.commands.CODES`), ``accepted`` what would have
+    been accepted instead, as plain figures by name.
+    """
+
+    exit_code = 3
+
+    def __init__(self, where: str, code: str, why: str, accepted: Mapping[str, str] | None = None) -> None:
+        self.code = code
+        self.why = why
+        self.accepted = dict(accepted or {})
+        super().__init__(where, (Fault(code, "", why),))
+
+
+class JournalError(CrossmarginError):
+    """The journal of the books cannot be opened, written or read, or does not hold what was written to it."""
+
+    exit_code = 1
+
+
 class MissingExtra(CrossmarginError):  # noqa: N818 - as above
     """An optional library is not installed; says which extra brings it."""
 
     exit_code = 2
+
+
+class VenueError(CrossmarginError):
+    """A venue that cannot be reached, refuses, limits or answers nonsense; or a key that is not accepted here."""
+
+    exit_code = 6

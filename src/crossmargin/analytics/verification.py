@@ -39,7 +39,7 @@ def verify(
     hedge mode); ``balances.ASSET.equity``; ``thresholds.SYMBOL.below.price``, ``frozen_thresholds...`` for the
     convention that moves only the contract; ``common_shock.above.distance``. A path that leads nowhere is None.
     """
-    answers = _Answers(account, market, rules)
+    answers = Answers(account, market, rules)
     checks = []
     for path, expected in expect.items():
         found = answers.find(path)
@@ -56,8 +56,8 @@ def _is_number(text: str) -> bool:
     return text.lstrip("-").replace(".", "", 1).isdigit()
 
 
-class _Answers:
-    """The judge's answers, computed when first asked for."""
+class Answers:
+    """The judge's answers by figure path (see :func:`verify`), each computed when first asked for."""
 
     def __init__(self, account: Account, market: Market, rules: Rules) -> None:
         self._case = (account, market, rules)
@@ -66,16 +66,19 @@ class _Answers:
 
     @property
     def report(self) -> Report:
+        """The report, without its lines."""
         if self._report is None:
             self._report = evaluate(*self._case, explain=False)
         return self._report
 
     def thresholds(self, convention: str) -> Thresholds:
+        """Every threshold under a convention, ``coin`` or ``frozen``."""
         if convention not in self._thresholds:
             self._thresholds[convention] = threshold(*self._case, convention=convention)  # type: ignore[arg-type]
         return self._thresholds[convention]
 
     def find(self, path: str) -> Any:
+        """The figure a path leads to; None where it leads nowhere."""
         head, _, rest = path.partition(".")
         if head in ("thresholds", "frozen_thresholds"):
             rows = self.thresholds("frozen" if head.startswith("frozen") else "coin").thresholds

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Annotated, Any
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crossmargin.apps.options import File, Json, On, ProfileName, print_json, read_case
 from crossmargin.errors import CrossmarginError, Fault, ProfileError
+
+if TYPE_CHECKING:
+    from crossmargin.files.accounts import Case
 
 app = typer.Typer(
     name="crossmargin",
@@ -24,18 +28,27 @@ app = typer.Typer(
 )
 
 
+Curve = Annotated[
+    bool,
+    typer.Option("--curve", help="Also draw headroom along each coin, from 50 % down to 50 % up (beside the tables)."),
+]
+
+
 @app.command()
-def evaluate(file: File, json: Json = False, profile: ProfileName = None, on: On = None) -> None:
+def evaluate(file: File, json: Json = False, profile: ProfileName = None, on: On = None, curve: Curve = False) -> None:
     """Judge an account: equity, initial and maintenance margin, headroom, ratio and status."""
     from crossmargin.engine.reference import evaluate as judge
 
-    report = judge(*read_case(file, profile, on))
+    case = read_case(file, profile, on)
+    report = judge(*case)
     if json:
         print_json(report)
     else:
         from crossmargin.apps import tables
 
         tables.show_report(report)
+        if curve:
+            _show_curves(case)
     codes = {"healthy": 0, "warning": 3, "liquidation": 4}
     code = codes[report.status]
     unknown = report.initial_margin is None or report.equity is None
@@ -64,6 +77,7 @@ def threshold(
             help="Also ask along a direction of your own; repeat it: --shock BTC=1 --shock ETH=1.5",
         ),
     ] = None,
+    curve: Curve = False,
 ) -> None:
     """Say at which price of each coin, and at which common move, the account is liquidated."""
     from crossmargin.analytics.threshold import threshold as ask
@@ -81,9 +95,26 @@ def threshold(
         from crossmargin.apps import tables
 
         tables.show_thresholds(found, shocks)
+        if curve:
+            _show_curves(case)
     sides = [(row.below, row.above) for row in found.thresholds] + [(row.below, row.above) for row in shocks]
     kinds = {side.kind for pair in sides for side in pair}
     raise typer.Exit(4 if "already" in kinds else 5 if "unknown" in kinds else 0)
+
+
+def _show_curves(case: Case) -> None:
+    from decimal import Decimal
+
+    from crossmargin.analytics.curve import curve
+    from crossmargin.analytics.threshold import coins_of
+    from crossmargin.apps import tables
+    from crossmargin.engine.prepare import prepare
+
+    half = Decimal("0.5")
+    # what is not the picture (names and distances) takes some forty cells
+    points = min(41, max(11, tables.console.width - 40))
+    coins = coins_of(prepare(*case))
+    tables.show_curves([row for coin in coins for row in curve(*case, coin, low=-half, high=half, points=points)])
 
 
 def _direction(pairs: list[str]) -> dict[str, Any]:
@@ -132,6 +163,9 @@ def check(file: File, profile: ProfileName = None, on: On = None) -> None:
 
 VERBS = (
     "venues",
+    "imports",
+    "import_tables",
+    "reconcile",
     "whatif",
     "limits",
     "compare",
@@ -142,6 +176,7 @@ VERBS = (
     "hedge",
     "cascade",
     "report",
+    "clearing",
 )
 """Modules of :mod:`crossmargin.apps.verbs`, one a question; each adds its command with ``register(app)``."""
 
@@ -151,6 +186,10 @@ for _name in VERBS:
 
 def main() -> None:
     """Run the command line; our own errors become one message on standard error and their exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that cannot write a sign shows a question mark in its place, not a traceback
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except CrossmarginError as error:

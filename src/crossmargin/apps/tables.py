@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +12,11 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from crossmargin.analytics.curve import Curve
 from crossmargin.analytics.verification import Check
+from crossmargin.apps.sparks import bar, spark
 from crossmargin.files.conformance import ConformanceCase
+from crossmargin.files.profiles import load_profile
 from crossmargin.model.number import plain
 from crossmargin.model.profile import Profile, Rules, Slot
 from crossmargin.model.report import Crossing, Line, Report, ShockThreshold, Thresholds
@@ -80,6 +84,36 @@ def _figures(title: str, columns: list[str], rows: list[list[str]], *, left: int
     return table
 
 
+def _pictured(title: str, columns: list[str], rows: list[list[str]], pictures: list[str], *, left: int = 1) -> Table:
+    """The table with one more column, of small pictures, where the window has room for it."""
+    wide = [[*row, picture] for row, picture in zip(rows, pictures, strict=True)]
+    table = _figures(title, [*columns, ""], wide, left=left)
+    table.columns[-1].justify = "left"
+    needed = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    return table if needed <= console.width else _figures(title, columns, rows, left=left)
+
+
+def bars(values: Sequence[Decimal | None], width: int = 16) -> list[str]:
+    """A bar for each figure, all on one scale; ``x`` for 0 or less."""
+    floats = [None if value is None else float(value) for value in values]
+    greatest = max((value for value in floats if value is not None), default=0.0)
+    return [bar(value, greatest, width, ascii_only=console.options.ascii_only) for value in floats]
+
+
+def show_curves(found: Sequence[Curve]) -> None:
+    """Headroom of each pool along each coin, as a line of blocks from the greatest fall to the greatest rise."""
+    several = len({row.pool for row in found}) > 1
+    rows = []
+    for row in found:
+        room = [equity - kept for equity, kept in zip(row.equity, row.maintenance_margin, strict=True)]
+        line = spark(room, ascii_only=console.options.ascii_only)
+        rows.append([row.coin + (f" ({row.pool})" if several else ""), line, *(_side(s, price=False)[0] for s in
+                     (row.below, row.above))])  # fmt: skip
+    if found:
+        title = f"Headroom as one coin moves, {found[0].move[0]:+.0%} to {found[0].move[-1]:+.0%} (x: liquidated)"
+        console.print(_figures(title, ["coin", "headroom", "below", "above"], rows))
+
+
 def show_report(report: Report) -> None:
     """The figures of an account: status, pools, positions, balances, notes."""
     head = Text.assemble(
@@ -88,6 +122,8 @@ def show_report(report: Report) -> None:
     )
     console.print(head)
     names = ["equity", "maintenance_margin", "headroom", "margin_ratio", "initial_margin", "free_collateral"]
+    if any(pool.initial_equity != pool.equity for pool in report.pools):
+        names.insert(names.index("initial_margin"), "initial_equity")
     rows = []
     for pool in report.pools:
         figures = [percent(getattr(pool, n)) if n == "margin_ratio" else shown(getattr(pool, n)) for n in names]
@@ -124,7 +160,8 @@ def show_report(report: Report) -> None:
         console.print(_figures("Positions (in the settle asset)", columns, body))
     balances = [b for b in report.balances if not b.pool.endswith(" isolated")]
     if balances:
-        columns = ["asset", "wallet_balance", "unrealized_pnl", "equity", "collateral_value"]
+        lent = ["bonus_credit"] if any(b.bonus_credit for b in balances) else []
+        columns = ["asset", "wallet_balance", *lent, "unrealized_pnl", "equity", "collateral_value"]
         body = [[b.asset, *(shown(getattr(b, c)) for c in columns[1:])] for b in balances]
         console.print(_figures("Balances", columns, body))
     for note in report.notes:
@@ -227,8 +264,11 @@ def show_verification(rows: list[tuple[str, ConformanceCase, tuple[Check, ...]]]
         count[2] += agreed
         count[3] += 0 if case.reproduced else len(checks) - agreed
     body: list[list[Any]] = [[name, *map(str, count)] for name, count in counts.items()]
+    venues = {load_profile(case.profile).venue for _, case, _ in rows} - {"textbook"}
     body.append(["total", *(str(sum(count[i] for count in counts.values())) for i in range(4))])
     console.print(_figures("Published figures", ["file", "cases", "figures", "reproduced", "known not to"], body))
+    if venues:
+        console.print(f"{len(venues)} venues: {', '.join(sorted(venues))}", style="dim")
     for _, case, checks in rows:
         if case.id in failed or not case.reproduced:
             style = "red" if case.id in failed else "yellow"

@@ -30,15 +30,10 @@ class _MarketTable(Noun):
     funding_interval: Prices = Field(default_factory=dict)
 
 
-class AccountFile(Noun):
-    """The wire format of an account: the account, its market, and the rules it restates."""
+class MarketFile(Noun):
+    """The wire format of a market: when, its prices, and the rules it restates for single instruments and assets."""
 
-    id: str = "account"
-    profile: str | None = None
     as_of: Instant | None = None
-    balances: Annotated[dict[str, Balance], BeforeValidator(short_form)] = Field(default_factory=dict)
-    positions: tuple[Position, ...] = ()
-    open_orders: tuple[OpenOrder, ...] = ()
     market: _MarketTable = Field(default_factory=_MarketTable)
     instruments: tuple[InstrumentRule, ...] = ()
     assets: tuple[AssetRule, ...] = ()
@@ -53,6 +48,22 @@ class AccountFile(Noun):
             if twice:
                 raise ValueError(f"{name}: {', '.join(twice)} stands more than once")
         return self
+
+    def at(self, when: datetime) -> Market:
+        """The market of the file."""
+        return Market(as_of=when, **{key: getattr(self.market, key) for key in _MarketTable.model_fields})
+
+
+class AccountFile(MarketFile):
+    """The wire format of an account: the account, its market, and the rules it restates."""
+
+    id: str = "account"
+    profile: str | None = None
+    balances: Annotated[dict[str, Balance], BeforeValidator(short_form)] = Field(default_factory=dict)
+    positions: tuple[Position, ...] = ()
+    open_orders: tuple[OpenOrder, ...] = ()
+    reported: dict[str, str] = Field(default_factory=dict)
+    """What the venue printed of this account, under our names (:func:`crossmargin.model.reported.reported_from`)."""
 
 
 class Case(NamedTuple):
@@ -100,6 +111,5 @@ def case_from(raw: Mapping[str, Any], where: str, *, profile: str | None = None,
         )
     except CrossmarginError as error:
         raise AccountError(where, error.faults) from None
-    market = Market(as_of=when, **{key: getattr(file.market, key) for key in _MarketTable.model_fields})
     rules = load_profile(name).on(when).with_overrides(file.instruments, file.assets)
-    return Case(account, market, rules)
+    return Case(account, file.at(when), rules)

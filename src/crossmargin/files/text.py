@@ -53,11 +53,30 @@ def _depth(value: Any, limit: int) -> bool:
 
 def parse_table(data: bytes, where: str, error: type[CrossmarginError], *, form: str | None = None) -> dict[str, Any]:
     """Parse TOML or JSON; number literals keep the digits that were written. JSON is recognised by its first brace."""
+    text = _decoded(data, where, error)
+    is_json = form == "json" or (form is None and text.lstrip()[:1] == "{")
+    value = _parsed(text, where, error, is_json=is_json)
+    if not isinstance(value, dict):
+        raise error(where, "must be a table of keys at the top")
+    return value
+
+
+def parse_json(data: bytes, where: str, error: type[CrossmarginError]) -> Any:
+    """Parse JSON as a venue answers it, a list or a table; number literals keep the digits that were written."""
+    text = _decoded(data, where, error)
+    if text.lstrip()[:1] == "<":
+        raise error(where, "is a page (HTML), not JSON: the venue or something before it answered with an error page")
+    return _parsed(text, where, error, is_json=True)
+
+
+def _decoded(data: bytes, where: str, error: type[CrossmarginError]) -> str:
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise error(where, f"is not UTF-8 text (byte {problem.start})") from None
-    is_json = form == "json" or (form is None and text.lstrip()[:1] == "{")
+
+
+def _parsed(text: str, where: str, error: type[CrossmarginError], *, is_json: bool) -> Any:
     try:
         if is_json:
             value = json.loads(
@@ -73,8 +92,6 @@ def parse_table(data: bytes, where: str, error: type[CrossmarginError], *, form:
         kind = "JSON" if is_json else "TOML"
         reason = "nested too deeply" if isinstance(problem, RecursionError) else str(problem)
         raise error(where, f"is not valid {kind}: {reason}") from None
-    if not isinstance(value, dict):
-        raise error(where, "must be a table of keys at the top")
     if not _depth(value, MAX_DEPTH):
         raise error(where, f"is nested deeper than {MAX_DEPTH} levels")
     return value

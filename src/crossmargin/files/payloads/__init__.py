@@ -1,0 +1,1 @@
+"""What venues and exchange clients answer, read into the parts of an account file; one module a venue."""

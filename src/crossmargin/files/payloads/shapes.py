@@ -1,0 +1,157 @@
+"""Which payload is this? The table of shapes over all venues, and the unwrapping of their envelopes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from crossmargin.errors import AccountError, Fault
+from crossmargin.files.payloads import (
+    binance,
+    bingx,
+    bybit,
+    client,
+    deribit,
+    gate,
+    hyperliquid,
+    mexc,
+    okx,
+    smaller,
+    weex,
+)
+from crossmargin.files.payloads.reading import Parts, Shape, printed_number
+
+SHAPES: tuple[Shape, ...] = (
+    *client.SHAPES,
+    *bybit.SHAPES,
+    *okx.SHAPES,
+    *bingx.SHAPES,
+    *weex.SHAPES,
+    *mexc.SHAPES,
+    *smaller.SHAPES,
+    *gate.SHAPES,
+    *deribit.SHAPES,
+    *binance.SHAPES,
+    *hyperliquid.SHAPES,
+)
+"""Every shape that is recognised, those with more particular keys before those whose keys others have too."""
+
+_GOOD = ("0", "00000", "200", "200000", "100000", "success", "ok", "true")
+_CODES = ("retCode", "code", "status", "success", "retcode", "ret_code")
+_WORDS = ("retMsg", "msg", "message", "err_msg", "errorMessage", "err-msg", "error")
+_INSIDE = ("result", "data", "list", "account", "positions", "balance")
+
+
+def shape_names(venue: str | None = None) -> tuple[str, ...]:
+    """The names that ``--as`` takes, those of one venue first."""
+    names = sorted(shape.name for shape in SHAPES)
+    return tuple(sorted(names, key=lambda name: not (venue and name.startswith(venue))))
+
+
+def read_payload(payload: Any, where: str, forced: str | None = None) -> Parts:
+    """Read one answer of a venue or a client. Raises :class:`AccountError`: a refusal, or a shape that is not known."""
+    parts = Parts()
+    if not _read(payload, where, parts, forced):
+        raise AccountError(where, (Fault("(whole)", _sketch(payload), _UNKNOWN),))
+    return parts
+
+
+_UNKNOWN = (
+    "is no answer that is recognised; name its shape with --as (crossmargin import --shapes lists them), "
+    "or give the account as an account file"
+)
+
+
+def _read(value: Any, where: str, parts: Parts, forced: str | None) -> bool:
+    if isinstance(value, list | tuple):
+        return _read_list(list(value), where, parts, forced)
+    if not isinstance(value, Mapping):
+        return False
+    by_symbol = client.table_reader(value) if forced is None else None
+    if by_symbol is not None:
+        by_symbol(value, parts)
+        return True
+    found = [shape for shape in SHAPES if (shape.name == forced if forced else shape.fits(value))]
+    if forced and found and not found[0].keys & value.keys():
+        found = []
+    if found:
+        _apply(found[0], value, where, parts)
+        return True
+    _refusal(value, where)
+    return _inside(value, where, parts, forced)
+
+
+def _inside(value: Mapping[str, Any], where: str, parts: Parts, forced: str | None) -> bool:
+    """Look into an envelope; its time is the time of what it holds."""
+    inside = [value[name] for name in _INSIDE if isinstance(value.get(name), list | tuple | Mapping)]
+    for time in ("time", "timestamp", "ts"):
+        parts.seen(_number(value.get(time)))
+    read = [not inner or _read(inner, where, parts, forced) for inner in inside]
+    return bool(read) and all(read)
+
+
+def _number(value: Any) -> Decimal | None:
+    try:
+        return printed_number(value)
+    except ValueError:
+        return None
+
+
+def _read_list(items: list[Any], where: str, parts: Parts, forced: str | None) -> bool:
+    if len(items) == 2 and isinstance(items[0], Mapping) and "universe" in items[0]:
+        hyperliquid.universe(items, parts)
+        return True
+    read = [_read(item, f"{where}[{index}]", parts, forced) for index, item in enumerate(items)]
+    return all(read)
+
+
+def _apply(found: Shape, value: Mapping[str, Any], where: str, parts: Parts) -> None:
+    inner = value.get("info") if found.name.startswith("ccxt-") else None
+    if inner:
+        own = Parts(hint=value.get("symbol"))
+        try:
+            known = _read(inner, f"{where}.info", own, None)
+        except AccountError:
+            known = False
+        if known and not own.faults:
+            _add(parts, own)
+            if found.name == "ccxt-position":
+                client.fill_position(parts.row(value, where), parts)
+            return
+    found.read(parts.row(value, where), parts)
+
+
+def _add(parts: Parts, own: Parts) -> None:
+    for key, value in own.stated.items():
+        parts.stated[key] = value
+    for key, (value, words) in own.derived.items():
+        parts.derive(*key, value=value, words=words)
+    parts.reported += own.reported
+    parts.notes += own.notes
+    parts.lists |= own.lists
+    parts.rows += own.rows
+    parts.times += own.times
+    parts.profiles += own.profiles
+
+
+def _refusal(value: Mapping[str, Any], where: str) -> None:
+    """An envelope that says no is an error with the venue's own words, never an empty account."""
+    for name in _CODES:
+        code = value.get(name)
+        if code is None or str(code).lower() in _GOOD:
+            continue
+        words = next((str(value[word]) for word in _WORDS if value.get(word)), "no reason given")
+        raise AccountError(where, (Fault(name, str(code), f"the venue refused: {words[:200]}"),))
+    problem = value.get("error")
+    if isinstance(problem, Mapping):
+        code = str(problem.get("code", ""))
+        raise AccountError(where, (Fault("error", code, f"the venue refused: {str(problem.get('message'))[:200]}"),))
+
+
+def _sketch(payload: Any) -> str:
+    if isinstance(payload, Mapping):
+        return "keys " + ", ".join(list(map(str, payload))[:8])
+    if isinstance(payload, list):
+        return f"a list of {len(payload)}"
+    return repr(payload)[:60]

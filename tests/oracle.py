@@ -42,6 +42,8 @@ class Law:
     of the close at bankruptcy that is part of both margins, or None. ``maintenance``: "marginal" brackets, "steps" (the
     rate of the bracket on the whole value), or the "highest" rate of any position on the value of all. ``netted``: only
     the difference of a shared pool's long and short leg needs maintenance. ``strict``: liquidated below, not at.
+    ``sells_above_last``: a resting sell is taken at max(last x (1 + this), mark, its price); None: at its price.
+    ``debts_keep``, ``debts_open``: the share of a debt's value that is part of maintenance and initial margin.
     """
 
     reference: str
@@ -54,6 +56,9 @@ class Law:
     netted: bool = False
     half_of_max_leverage: bool = False
     open_loss: bool = False
+    sells_above_last: F | None = None
+    debts_keep: F = F(0)
+    debts_open: F = F(0)
     unlisted_in_full: bool = False
     strict: bool = False
     linear_size: F | None = F(1)
@@ -154,6 +159,9 @@ class Market:
     def mark(self, symbol: str) -> F:
         price = F(str(self.raw["mark_price"][symbol]))
         return price * self.coins.get(contract(symbol).base, F(1)) * self.marks.get(symbol, F(1))
+
+    def last(self, symbol: str) -> F:
+        return F(str(self.raw["last_price"][symbol])) * self.mark(symbol) / F(str(self.raw["mark_price"][symbol]))
 
     def asset(self, table: str, name: str) -> F | None:
         price = self.raw.get(table, {}).get(name)
@@ -350,6 +358,8 @@ def order_margin(law: Law, order: Mapping[str, Any], account: Account, market: M
     leverage = order.get("leverage") or (same[0]["leverage"] if same else None)
     if leverage is None:
         return what.settle, None
+    if law.sells_above_last is not None and quantity < 0:
+        price = max(market.last(symbol) * (1 + law.sells_above_last), market.mark(symbol), price)
     value = value_of(law, symbol, quantity, price)
     held = value / F(str(leverage))
     if law.open_loss:
@@ -449,6 +459,10 @@ def judge(
         ]
     )
     maintenance = shared_maintenance(law, shared, market, rate)
+    # what is owed of an asset, an unrealized loss included, holds a share of its value in both margins
+    owed = [max(F(0), -(amount(balances.get(a, "0")) + pnl)) * rate[a] for a, pnl in pnl_of.items()]
+    maintenance += law.debts_keep * sum(owed, F(0))
+    initial = None if initial is None else initial + law.debts_open * sum(owed, F(0))
     pools["cross", ""] = Pool(("cross", ""), equity, initial, maintenance, pnl_value)
     return pools
 
@@ -554,13 +568,31 @@ def _binance_table(day: date) -> dict[str, Table]:
     return bracket_file(f"binance-usdm{name}.brackets.csv")
 
 
+def _binance_sells(day: date) -> F | None:
+    return F("0.0015") if day >= date(2026, 1, 5) else None
+
+
 def _binance_usdm(day: date) -> Law:
-    return Law("USD", pooling="per_settle", collateral="settle", open_loss=True, brackets=_binance_table(day))
+    return Law(
+        "USD",
+        pooling="per_settle",
+        collateral="settle",
+        open_loss=True,
+        sells_above_last=_binance_sells(day),
+        brackets=_binance_table(day),
+    )
 
 
 def _binance_multi_assets(day: date) -> Law:
-    buffers = buffer_file("binance-usdm-multi-assets.collateral.csv")
-    return Law("USD", collateral="bid_ask", open_loss=True, brackets=_binance_table(day), buffers=buffers)
+    name = since(day, ("2021-05-28", "-2021"), ("2023-07-07", ""), ("2025-09-29", "-2025"))
+    return Law(
+        "USD",
+        collateral="bid_ask",
+        open_loss=True,
+        sells_above_last=_binance_sells(day),
+        brackets=_binance_table(day),
+        buffers=buffer_file(f"binance-usdm-multi-assets{name}.collateral.csv"),
+    )
 
 
 def _binance_coinm(day: date) -> Law:
@@ -589,6 +621,8 @@ def _bybit(day: date) -> Law:
         fee=F("0.00055") if day >= date(2023, 11, 21) else F("0.0006"),
         maintenance="marginal" if new else "steps",
         netted=True,
+        debts_keep=F("0.04"),
+        debts_open=F("0.2"),
         brackets=bracket_file(f"bybit-uta{name}.brackets.csv"),
         ratios=ratio_file("bybit-uta.collateral.csv"),
     )

@@ -77,13 +77,25 @@ def test_a_history_file_makes_scenarios():
     assert rows[2]["per_day"] == "35.976"
 
 
-def test_never_0_on_unknown():
+def test_never_0_on_unknown(tmp_path: Path):
     text = Path(BYBIT).read_text()
     dark = run("runway", str(EXAMPLES / "binance-two-positions.toml"))
     assert dark.exit_code == 5 and "the funding rate of BTC/USDT:USDT is missing" in dark.stdout
     assert "market.funding_rate" in text  # and with rates it is 0, as asked above
-    blind = run("sensitivity", str(EXAMPLES / "hyperliquid.toml"))
-    assert blind.exit_code == 5 and "market.index_price.BTC is missing" in blind.stdout
+    lines = (EXAMPLES / "hyperliquid.toml").read_text().splitlines()
+    file = tmp_path / "no-oracle.toml"
+    file.write_text("\n".join(line for line in lines if not line.startswith("market.index_price")))
+    for verb in ("sensitivity", "runway"):
+        blind = run(verb, str(file))
+        assert blind.exit_code == 5 and "market.index_price.BTC is missing" in blind.stdout
+
+
+def test_a_venue_that_charges_on_the_oracle_answers_with_it():
+    """1 BTC short at 88,020 x 0.0000125 receives 1.10025 an hour; 300 HYPE at 38.02 x 0.00005 pay 0.5703."""
+    shown = run("runway", str(EXAMPLES / "hyperliquid.toml"), "--json")
+    assert shown.exit_code == 0
+    paid = {row["symbol"]: row["payment"] for row in json.loads(shown.stdout)["payments"]}
+    assert paid["BTC/USDC:USDC"] == "-1.10025" and paid["HYPE/USDC:USDC"] == "0.5703"
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,57 @@ def test_brute_force_finds_nothing_nearer() -> None:
     assert bent > 40  # brackets were in reach, so boxes had to be cut
 
 
+def test_a_move_at_the_floor_of_prices_is_found_and_proved_in_a_few_boxes() -> None:
+    """Three longs and a covariance that is nearly singular: the nearest move has BTC at nothing, 38 deviations away.
+
+    Where BTC has lost everything, ETH and SOL move along the boundary only; the move must meet the conditions of the
+    nearest point: S^-1 x is a multiple of the slope there, but for BTC, which the floor holds.
+    """
+    tables = {
+        "BTC": [("0", "0.0637"), ("316", "0.1521")],
+        "ETH": [("0", "0.0913"), ("58", "0.0961"), ("91", "0.1649"), ("128", "0.1695"), ("153", "0.2408"),
+                ("234", "0.3724")],
+        "SOL": [("0", "0.0403"), ("91", "0.3670")],
+    }  # fmt: skip
+    sizes = {"BTC": "3.881", "ETH": "1.378", "SOL": "0.723"}
+    case = cm.case_from(
+        {
+            "profile": "plain-cross",
+            "as_of": "2026-11-20T08:00:00Z",
+            "balances": {"USDT": "464.53"},
+            "positions": [
+                {"symbol": f"{coin}/USDT:USDT", "quantity": size, "entry_price": "100"} for coin, size in sizes.items()
+            ],
+            "market": {"mark_price": {f"{coin}/USDT:USDT": "100" for coin in sizes}},
+            "instruments": [
+                {
+                    "symbol": f"{coin}/USDT:USDT",
+                    "brackets": [{"notional_floor": floor, "maintenance_rate": rate} for floor, rate in table],
+                }
+                for coin, table in tables.items()
+            ],
+        },
+        "floor",
+    )
+    matrix = [
+        [0.003009692239673392, -0.002385605886565439, 0.001550388853560571],
+        [-0.002385605886565439, 0.0036700805585402783, -0.0021870228791481604],
+        [0.001550388853560571, -0.0021870228791481604, 0.0013288109896582817],
+    ]
+    found = reverse_stress(*case, covariance_of(["BTC", "ETH", "SOL"], matrix))
+    assert (found.kind, found.proved) == ("move", True)
+    assert found.examined < 50
+    assert abs(found.headroom or D(1)) < D("1e-6")
+    move = np.array([float(found.moves[coin]) for coin in ("BTC", "ETH", "SOL")])
+    assert move[0] == pytest.approx(-1, abs=1e-8)
+    pull = np.linalg.solve(np.array(matrix), move)
+    assert float(found.distance or 0) == pytest.approx(math.sqrt(move @ pull), rel=1e-6)
+    # there ETH is worth 52.79 and SOL 89.3, each in its first bracket: slopes 137.8 x (1 - 0.0913), 72.3 x (1 - 0.0403)
+    assert pull[1] / pull[2] == pytest.approx(137.8 * (1 - 0.0913) / (72.3 * (1 - 0.0403)), rel=1e-6)
+    # the floor of BTC holds it back: without it, it would fall further along the same slope
+    assert pull[0] > pull[1] / (137.8 * (1 - 0.0913)) * (388.1 * (1 - 0.0637))
+
+
 def test_every_coin_needs_its_risk() -> None:
     with pytest.raises(cm.AccountError, match="ETH: has no row in the covariance"):
         reverse_stress(*example("article-2.1-cross"), covariance_of(["BTC"], [[0.0016]]))

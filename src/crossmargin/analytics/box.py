@@ -107,7 +107,7 @@ def coordinates(state: PoolState, reference: str, coins: Mapping[str, Any]) -> t
 # one pool -------------------------------------------------------------------------------------------------------------
 
 
-class _Least(NamedTuple):
+class Least(NamedTuple):
     """The least value found, where, and how many points were compared."""
 
     value: Num
@@ -118,8 +118,8 @@ class _Least(NamedTuple):
 def _worst(prepared: Prepared, state: PoolState, bounds: Bounds) -> PoolWorst:
     pool = state.pool
     parts = anatomy(state, *coordinates(state, prepared.rules.reference_currency, bounds))
-    least = _least(parts, bounds)
-    moves = {coin: least.moves.get(coin, Decimal(0)) for coin in coins_of(prepared)}
+    found = least(parts, bounds)
+    moves = {coin: found.moves.get(coin, Decimal(0)) for coin in coins_of(prepared)}
     there = evaluate(prepared.account, moved(prepared, Applied(moves, {}, ())), prepared.rules, explain=False)
     row = next(row for row in there.pools if row.name == pool.name)
     return PoolWorst(
@@ -128,9 +128,9 @@ def _worst(prepared: Prepared, state: PoolState, bounds: Bounds) -> PoolWorst:
         moves=moves,
         headroom=row.headroom,
         status=row.status,
-        bound=least.value,
-        gap=row.headroom - least.value,
-        examined=least.examined,
+        bound=found.value,
+        gap=row.headroom - found.value,
+        examined=found.examined,
         corners=2 ** len({single.name for single in parts.singles} | {n for c in parts.coupled for n in _names(c)}),
     )
 
@@ -139,7 +139,7 @@ def _names(part: Coupled) -> set[str]:
     return set(part.contracts) | ({part.price} if part.price else set())
 
 
-def _least(parts: Anatomy, bounds: Bounds) -> _Least:
+def least(parts: Anatomy, bounds: Bounds) -> Least:
     """The least of all cases: a piece of every coupled asset, an end of every price that is a factor."""
     prices = sorted({part.price for part in parts.coupled if part.price is not None})
     _refuse(parts, prices)
@@ -150,7 +150,7 @@ def _least(parts: Anatomy, bounds: Bounds) -> _Least:
         cases *= len(choice)
     if cases > _MAX_CASES:
         raise UnsupportedRule("box of shocks", f"{cases} pieces of collateral rules; narrow the bounds")
-    best: _Least | None = None
+    best: Least | None = None
     examined = 0
     for chosen in product(*pieces):
         for corner in product(*ends):
@@ -189,7 +189,7 @@ def _pieces(part: Coupled, bounds: Bounds) -> list[Stretch]:
     return found
 
 
-def _case(parts: Anatomy, chosen: tuple[Stretch, ...], corner: Mapping[str, Num], bounds: Bounds) -> _Least:
+def _case(parts: Anatomy, chosen: tuple[Stretch, ...], corner: Mapping[str, Num], bounds: Bounds) -> Least:
     """One case: headroom is a sum over coins, so its minimum is the sum of the minima."""
     total, examined = parts.still, 0
     terms: dict[str, list[Function]] = {}
@@ -207,7 +207,7 @@ def _case(parts: Anatomy, chosen: tuple[Stretch, ...], corner: Mapping[str, Num]
         value, point, count = _along(added(functions), low, high)
         total, examined = total + value, examined + count
         moves[name] = point
-    return _Least(total, moves, examined)
+    return Least(total, moves, examined)
 
 
 def added(functions: list[Function]) -> Function:

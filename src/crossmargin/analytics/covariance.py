@@ -65,6 +65,15 @@ def covariance_of(coins: Sequence[str], matrix: ArrayLike) -> Covariance:
     return Covariance(coins=names, matrix=(table + table.T) / 2)
 
 
+def correlated(volatility: Mapping[str, float], correlation: float) -> Covariance:
+    """The covariance of coins with these daily volatilities (0.05 is 5 %) and one correlation for every pair.
+
+    Raises :class:`AccountError` as :func:`covariance_of` does.
+    """
+    matrix = [[a * b * (1.0 if x == y else correlation) for y, b in volatility.items()] for x, a in volatility.items()]
+    return covariance_of(list(volatility), matrix)
+
+
 def estimate_covariance(history: Mapping[str, Sequence[float]] | Any) -> Covariance:
     """Estimate the covariance of daily moves from closing prices, shrunk by Ledoit and Wolf.
 

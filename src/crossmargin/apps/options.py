@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -38,12 +37,13 @@ def case_reader(file: str) -> Callable[[str | None, str | None], Case]:
     raw, where = read_table(file)
 
     def case(profile: str | None, on: str | None) -> Case:
-        return case_from(raw, where, profile=profile, on=None if on is None else _date(on))
+        return case_from(raw, where, profile=profile, on=None if on is None else date_of(on))
 
     return case
 
 
-def _date(text: str) -> datetime:
+def date_of(text: str) -> datetime:
+    """A date of the command line; without a zone it is UTC."""
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
@@ -52,10 +52,21 @@ def _date(text: str) -> datetime:
 
 
 def print_json(value: Any) -> None:
-    """Print a result as its one JSON text."""
+    """Print a result as its one JSON text, in UTF-8 whatever the terminal's encoding: JSON has no other."""
     from crossmargin.model.report import to_json
 
-    sys.stdout.write(to_json(value) + "\n")
+    typer.echo(to_json(value).encode())
+
+
+def exit_code(case: Case, *, unknown: bool = False) -> int:
+    """The exit code of a question about an account: 4 where it is liquidatable as it stands, 5 on unknown, else 0.
+
+    What would be is no verdict: a warning level has a code of its own only where the account itself is judged.
+    """
+    from crossmargin.engine.reference import evaluate
+
+    liquidatable = evaluate(*case, explain=False).status == "liquidation"
+    return 4 if liquidatable else 5 if unknown else 0
 
 
 def named_numbers(option: str, pairs: list[str] | None) -> dict[str, Decimal]:

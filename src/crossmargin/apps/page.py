@@ -24,7 +24,7 @@ h1 { font-size: 1.5rem; margin-bottom: .25rem; } h2 { font-size: 1.15rem; margin
 p.lead { font-size: 1.15rem; background: var(--card); border-left: 4px solid #0072B2; padding: .75rem 1rem; }
 p.lead.warning { border-color: #E69F00; } p.lead.liquidation { border-color: #D55E00; }
 p.dim, footer { color: var(--dim); } nav a { margin-right: 1rem; white-space: nowrap; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; margin: .5rem 0 1.25rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .25rem .75rem .25rem 0; text-align: right; white-space: nowrap;
          border-bottom: 1px solid var(--line); }
@@ -69,6 +69,7 @@ class Section:
     text: str = ""
     figures: Sequence[Spec] = ()
     tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
     folded: bool = field(default=False)
     """Whether the tables start folded: the twin of a figure."""
 
@@ -105,13 +106,16 @@ def _section(name: str, section: Section) -> str:
         text = json.dumps(spec, allow_nan=False).replace("</", "<\\/")
         parts.append(f'<script type="application/json" id="{data}">{text}</script>')
         parts.append(f'<div class="figure" data-spec="{data}"></div>')
-    tables = "\n".join(_table(table) for table in section.tables)
+    tables = "\n".join(table_html(table) for table in section.tables)
     if tables and section.folded:
         tables = f"<details><summary>as a table</summary>{tables}</details>"
-    return "\n".join([*parts, tables, "</section>"])
+    notes = "".join(f'<p class="dim">{escape(note)}</p>' for note in section.notes)
+    return "\n".join([*parts, tables, notes, "</section>"])
 
 
-def _table(table: Table) -> str:
+def table_html(table: Table) -> str:
+    """A table as HTML, every text escaped."""
+
     def row(tag: str, cells: Sequence[Any]) -> str:
         marks = [' class="words"' if column in table.words else "" for column in table.columns]
         return (

@@ -6,7 +6,7 @@ back-tests and every threshold go through it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
@@ -119,8 +119,6 @@ class PoolState(NamedTuple):
 
 def measure(pool: Pool) -> PoolState:
     """Judge one prepared pool at its own prices; the path of back-tests on floats, and of the report on decimals."""
-    equity = opening = maintenance = initial = 0
-    unknown = False
     states = []
     for asset in pool.assets:
         pnl = required = own_initial = asset.cash * 0
@@ -136,18 +134,40 @@ def measure(pool: Pool) -> PoolState:
                 own_initial = None
             elif own_initial is not None:
                 own_initial = own_initial + opened
-        value, requirement = standing(pool, asset, pnl, required, asset.price, asset.bid, asset.ask)
-        if own_initial is None:
+        states.append(asset_state(pool, asset, pnl, required, own_initial, tuple(rows)))
+    return pool_state(pool, states)
+
+
+def asset_state(
+    pool: Pool,
+    asset: Asset,
+    pnl: Num,
+    maintenance: Num,
+    initial: Num | None,
+    exposures: tuple[tuple[Exposure, Num, Num], ...] = (),
+) -> AssetState:
+    """What one asset brings, given PnL and margins of everything that settles in it, in units of the asset."""
+    value, requirement = standing(pool, asset, pnl, maintenance, asset.price, asset.bid, asset.ask)
+    if initial is not None:
+        initial = initial * (asset.ask if pool.at_ask else asset.price)
+        if asset.liability_initial_rate:
+            owed = max(-(asset.cash + _counted(pnl, pool.counted)), pnl * 0) * asset.price
+            initial = initial + formulas.share_of(owed, asset.liability_initial_rate)
+    own_equity = initial_equity(pool, asset, pnl, value)
+    return AssetState(asset, pnl, maintenance, exposures, value, requirement, initial, own_equity)
+
+
+def pool_state(pool: Pool, states: Sequence[AssetState]) -> PoolState:
+    """The figures of a pool from those of its assets."""
+    equity = opening = maintenance = initial = 0
+    unknown = False
+    for own in states:
+        if own.initial is None:
             unknown = True
         else:
-            own_initial = own_initial * (asset.ask if pool.at_ask else asset.price)
-            if asset.liability_initial_rate:
-                owed = max(-(asset.cash + _counted(pnl, pool.counted)), pnl * 0) * asset.price
-                own_initial = own_initial + formulas.share_of(owed, asset.liability_initial_rate)
-            initial = initial + own_initial
-        own_equity = initial_equity(pool, asset, pnl, value)
-        equity, opening, maintenance = equity + value, opening + own_equity, maintenance + requirement
-        states.append(AssetState(asset, pnl, required, tuple(rows), value, requirement, own_initial, own_equity))
+            initial = initial + own.initial
+        equity, opening = equity + own.equity, opening + own.initial_equity
+        maintenance = maintenance + own.requirement
     maintenance = maintenance + still_requirement(pool)
     if pool.initial_multiple is not None:
         initial = initial + formulas.share_of(maintenance, pool.initial_multiple)
@@ -448,20 +468,22 @@ def gross_notional(state: PoolState) -> Decimal:
     )
 
 
-def removable(state: PoolState) -> Decimal | None:
+def removable(state: PoolState, gross: Num | None = None) -> Num | None:
     """Equity of a pool beyond what its withdrawal rule keeps, in the pool's currency, below 0 where that is not met.
 
-    None where the profile has no rule or a leverage is missing. Bonus credit never leaves.
+    ``gross``: the value of its positions, unless given that of the state. None where the profile has no rule or a
+    leverage is missing. Bonus credit never leaves.
     """
     rule = state.pool.slots.withdrawal
     if rule is None or state.initial is None:
         return None
     if rule.kind == "keep_ratio":
-        free: Decimal = state.equity - formulas.share_of(state.maintenance, rule.ratio)
+        free: Num = state.equity - formulas.share_of(state.maintenance, rule.ratio)
     else:
         free = formulas.headroom(state.initial_equity, state.initial)
     if rule.kind == "keep_share":
-        free = min(free, state.equity - formulas.share_of(gross_notional(state), rule.share))
+        value = gross_notional(state) if gross is None else gross
+        free = min(free, state.equity - formulas.share_of(value, rule.share))
     free -= _bonus(state) if state.pool.slots.equity.bonus_credit else _ZERO
     return min(free, _in_wallets(state, losses=True)) if rule.kind == "available_less_losses" else free
 
@@ -471,9 +493,9 @@ def _bonus(state: PoolState) -> Decimal:
     return sum((own.asset.balance.bonus_credit * own.asset.price for own in state.assets), _ZERO)
 
 
-def _in_wallets(state: PoolState, *, losses: bool = False) -> Decimal:
+def _in_wallets(state: PoolState, *, losses: bool = False) -> Num:
     """What the wallets hold that is not locked, in the pool's currency; ``losses``: less their unrealized losses."""
-    total = _ZERO
+    total: Num = _ZERO
     for own in state.assets:
         held = own.asset.balance.wallet_balance - own.asset.balance.locked
         total += max(_ZERO, held + (min(own.pnl, _ZERO) if losses else _ZERO)) * own.asset.price
@@ -486,7 +508,7 @@ def _debt_notes(state: PoolState) -> list[str]:
     owed = {own.asset.name: -(own.asset.cash + own.pnl) * own.asset.price for own in state.assets}
     return [
         f"{state.pool.name}: {name} is owed beyond {limit:f} {state.pool.currency}; the venue exchanges others for it"
-        for name, value in owed.items()
+        for name, value in sorted(owed.items())
         if limit is not None and not state.pool.isolated and value > limit
     ]
 

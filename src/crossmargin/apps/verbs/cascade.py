@@ -94,6 +94,7 @@ def _named(pair: str) -> tuple[str, Decimal]:
 
 def _show(found: tuple[Cascade, ...]) -> None:
     from crossmargin.apps import tables
+    from crossmargin.apps.sparks import spark
     from crossmargin.apps.tables import percent, shown
 
     for one in found:
@@ -113,6 +114,12 @@ def _show(found: tuple[Cascade, ...]) -> None:
         if one.steps:
             columns = ["step", "pool", "what", "price", "realized_pnl", "fee", "insurance_fund", "headroom", "equity"]
             tables.console.print(tables._figures("Steps", columns, [_row(step) for step in one.steps], left=3))
+        if len(one.steps) > 2:
+            for pool in dict.fromkeys(step.pool for step in one.steps):
+                left = [float(step.equity_after) for step in one.steps if step.pool == pool]
+                if max(left) > 0:
+                    line = spark(left, ascii_only=tables.console.options.ascii_only)
+                    tables.console.print(f"equity of {pool} step by step (x: gone): {line}", style="dim")
         for words in dict.fromkeys(f"{step.step}: {step.note}" for step in one.steps if step.note):
             tables.console.print(words, style="dim")
     paid = ["fee", "insurance_fund", "deleveraged", "socialized_loss"]

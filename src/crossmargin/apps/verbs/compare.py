@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, case_reader, print_json
+from crossmargin.apps.options import File, Json, On, ProfileName, case_reader, exit_code, print_json
 
 if TYPE_CHECKING:
     from crossmargin.analytics.comparison import Comparison, ComparisonRow
@@ -48,12 +48,14 @@ def compare(
     for text in other or ():
         name, _, date = text.partition("@")
         others.append(read(name or profile, date or on).rules)
-    found = ask(*read(profile, on), others, modes=[m.value for m in mode] if mode else None)
+    case = read(profile, on)
+    found = ask(*case, others, modes=[m.value for m in mode] if mode else None)
     if json:
         print_json(found)
     else:
         _show(found)
-    raise typer.Exit(5 if any(row.admitted is None for row in found.rows) else 0)
+    # a row that could not be judged may be that of the account's own rules
+    raise typer.Exit(5 if any(row.admitted is None for row in found.rows) else exit_code(case))
 
 
 def _show(found: Comparison) -> None:

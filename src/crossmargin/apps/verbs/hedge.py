@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, named_numbers, print_json, read_case
+from crossmargin.apps.options import File, Json, On, ProfileName, exit_code, named_numbers, print_json, read_case
 from crossmargin.errors import Fault, ProfileError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def hedge(
         needs = {"requirements": rows, "pairs": ask.neutral_pairs(*case)}
         _print(needs, lambda found: _show_needs(found["requirements"], found["pairs"]), json=json)
         unknown = any(row.marginal_initial is None for row in rows)
-    raise typer.Exit(5 if unknown else 0)
+    raise typer.Exit(exit_code(case, unknown=unknown))
 
 
 def _print(found: Any, show: Any, *, json: bool) -> None:

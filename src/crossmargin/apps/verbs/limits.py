@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, print_json, read_case
+from crossmargin.apps.options import File, Json, On, ProfileName, exit_code, print_json, read_case
 from crossmargin.errors import Fault, ProfileError
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ def max_order(
     """Find the largest order that the rules admit, fees included: one last digit more would be refused."""
     from crossmargin.analytics.limits import max_order as ask
 
+    case = read_case(file, profile, on)
     found = ask(
-        *read_case(file, profile, on),
+        *case,
         symbol,
         side.value,
         price=_number("--price", price),
@@ -85,7 +86,8 @@ def max_order(
             found.binding,
             found.reason,
         )
-    raise typer.Exit(5 if found.quantity is None and not (found.reason or "").startswith("unbounded") else 0)
+    unknown = found.quantity is None and not (found.reason or "").startswith("unbounded")
+    raise typer.Exit(exit_code(case, unknown=unknown))
 
 
 def max_withdraw(
@@ -98,13 +100,14 @@ def max_withdraw(
     """Find the most of an asset that the rules let out: one last digit more would be refused."""
     from crossmargin.analytics.limits import max_withdraw as ask
 
-    found = ask(*read_case(file, profile, on), asset)
+    case = read_case(file, profile, on)
+    found = ask(*case, asset)
     if json:
         print_json(found)
     else:
         figures = [("amount", found.amount, asset), ("free_collateral after", found.free_collateral, "")]
         _show(f"take out {asset}", figures, found.binding, found.reason)
-    raise typer.Exit(5 if found.amount is None else 0)
+    raise typer.Exit(exit_code(case, unknown=found.amount is None))
 
 
 def _number(option: str, text: str | None) -> Decimal | None:

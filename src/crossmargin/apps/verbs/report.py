@@ -17,13 +17,23 @@ def register(app: typer.Typer) -> None:
     def report(
         file: File,
         html: Annotated[Path, typer.Option("--html", metavar="OUT", help="Write the page to this file.")],
+        history: Annotated[
+            str | None,
+            typer.Option(
+                "--history",
+                metavar="FILE",
+                help="CSV of daily closes: date, then a column a coin; the covariance of the nearest liquidating move, "
+                "which is assumed without it.",
+            ),
+        ] = None,
         profile: ProfileName = None,
         on: On = None,
     ) -> None:
         """Write one self-contained HTML page: what kills the account, curves, stress, funding, modes, cascade."""
         from crossmargin.apps.story import page
+        from crossmargin.files.scenarios import load_history
 
-        text = page(read_case(file, profile, on))
+        text = page(read_case(file, profile, on), history=None if history is None else load_history(history))
         # the page appears whole or not at all
         part = html.with_name(html.name + ".part")
         part.write_text(text, encoding="utf-8")

@@ -80,7 +80,7 @@ def reverse_stress(
 
 
 def _covariance(history: str | None, volatility: list[str] | None, correlation: str) -> Covariance:
-    from crossmargin.analytics.covariance import covariance_of, estimate_covariance
+    from crossmargin.analytics.covariance import correlated, estimate_covariance
     from crossmargin.files.scenarios import load_history
 
     if (history is None) == (not volatility):
@@ -90,8 +90,7 @@ def _covariance(history: str | None, volatility: list[str] | None, correlation: 
         return estimate_covariance(load_history(history))
     daily = {coin: float(number) for coin, number in named_numbers("--volatility", volatility).items()}
     shared = float(named_numbers("--correlation", [f"all={correlation}"])["all"])
-    matrix = [[a * b * (1.0 if x == y else shared) for y, b in daily.items()] for x, a in daily.items()]
-    return covariance_of(list(daily), matrix)
+    return correlated(daily, shared)
 
 
 def _show(found: ReverseStress, chance: LiquidationProbability | None, covariance: Covariance) -> None:

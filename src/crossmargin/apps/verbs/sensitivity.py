@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, named_numbers, print_json, read_case
+from crossmargin.apps.options import File, Json, On, ProfileName, exit_code, named_numbers, print_json, read_case
 
 if TYPE_CHECKING:
     from crossmargin.analytics.sensitivity import SafeLeverage, Sensitivity, Slope, ThresholdSlope
@@ -42,8 +42,9 @@ def sensitivity(
     """Say what moves the account: the slope of headroom in every input, the worst first, and safe leverage."""
     from crossmargin.analytics.sensitivity import sensitivity as ask
 
+    case = read_case(file, profile, on)
     found = ask(
-        *read_case(file, profile, on),
+        *case,
         thresholds=None if threshold == ["all"] else threshold or (),
         move=named_numbers("--move", [f"move={move}"])["move"],
         volatility=named_numbers("--volatility", volatility),
@@ -52,7 +53,7 @@ def sensitivity(
         print_json(found)
     else:
         _show(found, top)
-    raise typer.Exit(5 if found.notes else 0)
+    raise typer.Exit(exit_code(case, unknown=bool(found.notes)))
 
 
 def _show(found: Sensitivity, top: int) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, named_numbers, print_json, read_case
+from crossmargin.apps.options import File, Json, On, ProfileName, exit_code, named_numbers, print_json, read_case
 from crossmargin.errors import AccountError, Fault
 
 if TYPE_CHECKING:
@@ -135,14 +135,10 @@ def _overview(case: Case) -> dict[str, Any]:
 
 
 def _code(case: Case, found: dict[str, Any]) -> int:
-    """4 where the account is liquidatable as it stands, 5 where a figure is unknown, else 0: what if is no verdict."""
-    from crossmargin.engine.reference import evaluate
-
-    if evaluate(*case, explain=False).status == "liquidation":
-        return 4
+    """The account's verdict; a figure that is unknown is a row without equity or a buffer of that kind."""
     buffers = found["safety_buffer"].common + found["safety_buffer"].single if "safety_buffer" in found else ()
     unknown = any(row.equity is None for row in found.get("outcomes", ()))
-    return 5 if unknown or any(row.kind == "unknown" for row in buffers) else 0
+    return exit_code(case, unknown=unknown or any(row.kind == "unknown" for row in buffers))
 
 
 # tables ---------------------------------------------------------------------------------------------------------------
@@ -172,7 +168,7 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _outcomes(rows: tuple[Outcome, ...]) -> Table:
-    from crossmargin.apps.tables import _figures, percent, shown
+    from crossmargin.apps.tables import _figures, _pictured, bars, percent, shown
 
     several = len({pool.pool for row in rows for pool in row.pools}) > 1
     body = [
@@ -189,7 +185,9 @@ def _outcomes(rows: tuple[Outcome, ...]) -> Table:
     ]
     title = f"After the move, in {rows[0].currency}" if rows else "After the move"
     columns = ["scenario", "equity", "change", "maintenance_margin", "headroom", "status", "broken after"]
-    return _figures(title, columns, body)
+    if len(rows) < 3:
+        return _figures(title, columns, body)
+    return _pictured(title, columns, body, bars([row.headroom for row in rows]))
 
 
 def _worst_case(found: WorstCase) -> Table:

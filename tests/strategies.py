@@ -281,6 +281,8 @@ def accounts(draw: st.DrawFn, name: str, *, orders: bool = True, most: int = 6) 
     if orders and crossed and draw(st.integers(0, 2)) == 0:
         where = draw(st.lists(st.sampled_from(crossed), min_size=1, max_size=3))
         found["open_orders"] = [draw(open_order(s, oracle.size_of(rules, s), F(mark[s]))) for s in where]
+        if law.sells_above_last is not None:
+            found["market"]["last_price"] = {s: text(draw(near(F(mark[s]), 990, 1010)), 4) for s in sorted({*where})}
     if menu.ratios:
         tiered = law.collateral == "tiers"
         assets = [draw(restated_ratio(c, tiered=tiered)) for c in coins if draw(st.integers(0, 2)) == 0]

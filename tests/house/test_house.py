@@ -72,3 +72,12 @@ def test_every_profile_loads_and_says_where_its_rules_come_from(name: str) -> No
         assert rules.sources
         for source in rules.sources.values():
             assert source.url or source.status == "assumed" or profile.venue == "textbook"
+
+
+def test_the_pages_of_the_venues_are_those_of_the_profiles() -> None:
+    from crossmargin.apps.venue_pages import pages
+
+    written = pages(ROOT / "docs" / "venues")
+    stale = [path.name for path, text in written.items() if not path.exists() or path.read_text() != text]
+    assert stale == [], "run: crossmargin venues docs docs/venues"
+    assert {path.name for path in (ROOT / "docs" / "venues").glob("*.md")} == {path.name for path in written}

@@ -34,7 +34,8 @@ class _Console(Console):
         ]
         try:
             self.width = max([window, *needed])
-            super().print(*objects, **options)
+            # what is printed is mostly the user's and the venues' own words: markup only where it is asked for
+            super().print(*objects, **{"markup": False, **options})
         finally:
             self.width = window
 
@@ -198,15 +199,13 @@ def show_lines(lines: tuple[Line, ...], rules: Rules) -> None:
     cited: dict[str, None] = {}
 
     def grow(tree: Tree, line: Line) -> None:
-        words = f"  = {line.formula}" if line.formula else ""
-        cite = f"  \\[{', '.join(line.source)}]" if line.source else ""
         cited.update(dict.fromkeys(line.source))
-        branch = tree.add(f"{line.name} [bold]{shown(line.value)}[/bold] {line.unit}[dim]{words}{cite}[/dim]")
+        branch = tree.add(_line_text(line, cite=True))
         for part in line.parts:
             grow(branch, part)
 
     for line in lines:
-        root = Tree(f"{line.name} [bold]{shown(line.value)}[/bold] {line.unit}[dim]  = {line.formula}[/dim]")
+        root = Tree(_line_text(line, cite=False))
         cited.update(dict.fromkeys(line.source))
         for part in line.parts:
             grow(root, part)
@@ -214,7 +213,14 @@ def show_lines(lines: tuple[Line, ...], rules: Rules) -> None:
     for name in cited:
         if name in rules.sources:
             source = rules.sources[name]
-            console.print(f"[dim]{name}: {source.title} ({source.status}, {source.retrieved}) {source.url}[/dim]")
+            console.print(f"{name}: {source.title} ({source.status}, {source.retrieved}) {source.url}", style="dim")
+
+
+def _line_text(line: Line, *, cite: bool) -> Text:
+    words = f"  = {line.formula}" if line.formula else ""
+    if cite and line.source:
+        words += f"  [{', '.join(line.source)}]"
+    return Text.assemble(f"{line.name} ", (shown(line.value), "bold"), f" {line.unit}", (words, "dim"))
 
 
 def show_profiles(profiles: list[Profile]) -> None:
@@ -234,7 +240,9 @@ def show_profiles(profiles: list[Profile]) -> None:
 
 def show_profile(profile: Profile, rules: Rules, symbol: str | None) -> None:
     """The slots of one revision with their sources, and a table on request."""
-    console.print(f"[bold]{profile.id}[/bold]: {profile.venue}, {profile.account_mode}, rules from {rules.since}")
+    console.print(
+        f"[bold]{profile.id}[/bold]: {profile.venue}, {profile.account_mode}, rules from {rules.since}", markup=True
+    )
     rows = []
     for name, slot in rules.slots:
         if isinstance(slot, Slot):
@@ -250,7 +258,7 @@ def show_profile(profile: Profile, rules: Rules, symbol: str | None) -> None:
     elif rules.brackets:
         console.print(f"tables for: {', '.join(rules.brackets)}", style="dim")
     for name, source in rules.sources.items():
-        console.print(f"[dim]{name}: {source.title} ({source.status}, {source.retrieved}) {source.url}[/dim]")
+        console.print(f"{name}: {source.title} ({source.status}, {source.retrieved}) {source.url}", style="dim")
 
 
 def show_verification(rows: list[tuple[str, ConformanceCase, tuple[Check, ...]]], failed: list[str]) -> None:

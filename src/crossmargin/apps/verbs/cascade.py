@@ -107,7 +107,7 @@ def _show(found: tuple[Cascade, ...]) -> None:
             "unknown": f"unknown: {one.reason}",
         }[one.kind]
         gap = f", filled {percent(one.gap)} from there" if one.gap else ""
-        tables.console.print(f"[bold]{one.profile}[/bold] ({one.direction}): {where}{gap}")
+        tables.console.print(f"[bold]{one.profile}[/bold] ({one.direction}): {where}{gap}", markup=True)
         if one.prices:
             rows = [[p.symbol, shown(p.now), shown(p.at_threshold), shown(p.filled)] for p in one.prices]
             tables.console.print(tables._figures("Prices", ["mark_price of", "now", "at threshold", "filled"], rows))

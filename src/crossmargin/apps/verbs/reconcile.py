@@ -80,7 +80,9 @@ def _show(found: Reconciliation) -> None:
 
     colours = {"equal": "green", "within_tolerance": "green", "unknown": "yellow", "differs": "bold red"}
     words = found.verdict.replace("_", " ")
-    tables.console.print(f"[{colours[found.verdict]}]{words}[/]  {found.profile}, rules of {found.rules_since}")
+    tables.console.print(
+        f"[{colours[found.verdict]}]{words}[/]  {found.profile}, rules of {found.rules_since}", markup=True
+    )
     rows = [
         [
             row.figure,
@@ -94,9 +96,9 @@ def _show(found: Reconciliation) -> None:
     tables.console.print(tables._figures("Figures", ["figure", "ours", "the venue's", "difference", "verdict"], rows))
     for row in found.figures:
         if row.cause and row.verdict in ("differs", "within_tolerance"):
-            tables.console.print(f"{row.figure}: {row.cause}", style="dim", markup=False)
+            tables.console.print(f"{row.figure}: {row.cause}", style="dim")
     for note in found.notes:
-        tables.console.print(f"note: {note}", style="dim", markup=False)
+        tables.console.print(f"note: {note}", style="dim")
 
 
 def _figure(value: object, verdict: str) -> str:

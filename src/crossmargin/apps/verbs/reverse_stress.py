@@ -101,7 +101,7 @@ def _show(found: ReverseStress, chance: LiquidationProbability | None, covarianc
     elif found.kind in ("never", "unknown"):
         console.print(f"{found.kind}: {found.words}")
     else:
-        console.print(f"[bold]{found.words}[/bold]")
+        console.print(found.words, style="bold")
         console.print(f"liquidates {found.pool} at {float(found.distance or 0):.4g} standard deviations of one day")
         bound = (
             "proved: no nearer move does" if found.proved else f"no move nearer than {found.certified_bound:.4g} does"

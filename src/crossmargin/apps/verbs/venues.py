@@ -135,7 +135,7 @@ def _show_difference(found: RuleDifference) -> None:
     from crossmargin.apps import tables
     from crossmargin.apps.tables import shown
 
-    tables.console.print(f"[bold]{found.old}[/bold] and [bold]{found.new}[/bold]")
+    tables.console.print(f"[bold]{found.old}[/bold] and [bold]{found.new}[/bold]", markup=True)
     rows = [[change.rule, change.old or "-", change.new or "-"] for change in found.slots]
     tables.console.print(tables._figures("Rules", ["rule", "old", "new"], rows, left=3))
     most = 60
@@ -212,7 +212,7 @@ def _show_impact(answers: list[dict[str, Any]]) -> None:
     tables.console.print(tables._figures("What changes", [*columns, "headroom then"], rows, left=3))
     for answer in answers:
         if answer["error"]:
-            tables.console.print(f"{answer['file']}: {answer['error']}", style="yellow", markup=False)
+            tables.console.print(f"{answer['file']}: {answer['error']}", style="yellow")
             continue
         for row in answer["what"].threshold_changes:
             if row.moved and row.before.price is not None:

@@ -477,8 +477,9 @@ def removable(state: PoolState, gross: Num | None = None) -> Num | None:
     rule = state.pool.slots.withdrawal
     if rule is None or state.initial is None:
         return None
+    free: Num
     if rule.kind == "keep_ratio":
-        free: Num = state.equity - formulas.share_of(state.maintenance, rule.ratio)
+        free = state.equity - formulas.share_of(state.maintenance, rule.ratio)
     else:
         free = formulas.headroom(state.initial_equity, state.initial)
     if rule.kind == "keep_share":
@@ -519,9 +520,8 @@ def _withdrawable(state: PoolState) -> Decimal | None:
     free = removable(state)
     if rule is None or free is None or state.pool.isolated:
         return None
-    if rule.kind == "keep_share":
-        return max(_ZERO, free)
-    return max(_ZERO, min(free, _in_wallets(state)))
+    most: Decimal = free if rule.kind == "keep_share" else min(free, _in_wallets(state))
+    return max(_ZERO, most)
 
 
 def _positions(state: PoolState) -> list[PositionReport]:

@@ -1,0 +1,215 @@
+"""What must always hold in the books, as checks that anybody can run: after every command in tests, on demand here.
+
+Each :class:`Finding` names the rule it breaks:
+
+* ``conservation``: every asset adds up to zero over all accounts, the venue and the outside;
+* ``quanta``: no account holds a part of a quantum;
+* ``round trip``: the state is the same after it is written and read;
+* ``once``: no interval is settled that has not ended;
+* ``index``: who holds a contract is what the positions say; a pocket exists only where its symbol is isolated;
+* ``reduce only``: reduce-only orders never exceed their position;
+* ``verdict``: a pool with fresh prices has exactly the level that the exact judge gives it, none too early, none
+  missed;
+* ``admitted``: what was just accepted, and is not a reduction, leaves its account above every line;
+* ``flat pays nothing``: no account without a position bears the loss of another;
+* ``replay``: the journal's commands give the journal's events, and its snapshots are what the replay comes to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+
+from crossmargin.clearing.commands import (
+    AnyCommand,
+    ChangeRules,
+    PlaceOrder,
+    SetLeverage,
+    SetMarginMode,
+    Transfer,
+    Withdraw,
+    canonical,
+    read,
+)
+from crossmargin.clearing.decide import apply
+from crossmargin.clearing.desk import check
+from crossmargin.clearing.events import Event, text
+from crossmargin.clearing.journal import GENESIS, Journal, Record
+from crossmargin.clearing.ledger import BONUS, WALLET
+from crossmargin.clearing.state import AccountState, State, as_account, dump, load, pocket, rules_of_json, state_hash
+from crossmargin.clearing.watch import Watch, judged, level_of, needed, stale
+from crossmargin.engine.rooms import tightest
+from crossmargin.errors import CrossmarginError
+from crossmargin.model.instrument import parse_symbol
+from crossmargin.model.number import CONTEXT
+
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that must not be: the rule it breaks, where, and what was found."""
+
+    rule: str
+    where: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """A journal gone through from its first record: how far it is right, and what is wrong."""
+
+    records: int
+    chain: str
+    state_hash: str
+    findings: tuple[Finding, ...]
+
+
+def audit(state: State, *, written: bool = True) -> tuple[Finding, ...]:
+    """Everything that must hold of a state, whatever led to it; ``written=False`` leaves the round trip out."""
+    with localcontext(CONTEXT):
+        found = [*_conservation(state), *_structure(state), *_verdicts(state)]
+    if written and dump(load(dump(state))) != dump(state):
+        found.append(Finding(rule="round trip", where="state", what="is another after it is written and read"))
+    return tuple(found)
+
+
+def _conservation(state: State) -> Iterator[Finding]:
+    for asset, total in state.ledger.totals().items():
+        yield Finding(rule="conservation", where=asset, what=f"adds up to {text(total)}")
+    for own in state.accounts.values():
+        for (place, asset), amount in state.ledger.of(own.id).items():
+            if amount % state.quantum(asset):
+                yield Finding(rule="quanta", where=f"{own.id} {place}", what=f"{text(amount)} {asset}")
+
+
+def _structure(state: State) -> Iterator[Finding]:
+    for name, when in (*state.funded.items(), *state.accrued.items()):
+        if when > state.now:
+            yield Finding(rule="once", where=name, what=f"is settled up to {when}, it is {state.now}")
+    derived: dict[str, set[str]] = {}
+    for own in state.accounts.values():
+        for symbol, _ in own.positions:
+            derived.setdefault(symbol, set()).add(own.id)
+        yield from _account(state, own)
+    for symbol in sorted({*derived, *state.holders}):
+        if derived.get(symbol, set()) != state.holders.get(symbol, set()):
+            yield Finding(rule="index", where=symbol, what="holders are not those who hold it")
+
+
+def _account(state: State, own: AccountState) -> Iterator[Finding]:
+    pockets = {(pocket(*key), parse_symbol(key[0]).settle) for key in own.isolated}
+    for place, asset in state.ledger.of(own.id):
+        if place not in (WALLET, BONUS) and (place, asset) not in pockets:
+            yield Finding(rule="index", where=f"{own.id} {place}", what="is a pocket of nothing isolated")
+    for key, held in own.positions.items():
+        if (held.margin_mode == "isolated") != (key in own.isolated):
+            yield Finding(rule="index", where=f"{own.id} {key[0]}", what=f"is {held.margin_mode}")
+        reducing = [o for o in own.orders.values() if o.reduce_only and (o.symbol, o.position_side) == key]
+        if sum((abs(order.quantity) for order in reducing), _ZERO) > abs(held.quantity):
+            yield Finding(rule="reduce only", where=f"{own.id} {key[0]}", what="orders exceed the position")
+
+
+def _verdicts(state: State) -> Iterator[Finding]:
+    for own in state.accounts.values():
+        account = as_account(state, own)
+        try:
+            pools = judged(state, account)
+        except CrossmarginError as error:
+            if own.positions:
+                yield Finding(rule="verdict", where=own.id, what=f"cannot be judged: {error}")
+            continue
+        for name, pool in pools.items():
+            level = level_of(pool)
+            if not stale(state, needed(state, account, pool)) and own.levels.get(name) != level:
+                what = f"is at {level}, the books say {own.levels.get(name)}"
+                yield Finding(rule="verdict", where=f"{own.id} {name}", what=what)
+
+
+# one command ----------------------------------------------------------------------------------------------------------
+
+_ADMITTED = (PlaceOrder, Withdraw, Transfer, SetLeverage, SetMarginMode)
+
+
+def audit_command(state: State, command: AnyCommand, events: list[Event]) -> tuple[Finding, ...]:
+    """What must hold of a command just applied: ``state`` is the one after it."""
+    if events and events[0]["event"] == "rejected":
+        return ()
+    with localcontext(CONTEXT):
+        return tuple(_admitted(state, command, events)) + tuple(_payers(state, events))
+
+
+def _admitted(state: State, command: AnyCommand, events: list[Event]) -> Iterator[Finding]:
+    name = getattr(command, "account", None)
+    own = state.accounts.get(name) if isinstance(name, str) else None
+    if own is None or not isinstance(command, _ADMITTED) or getattr(command, "reduce_only", False):
+        return
+    if isinstance(command, SetLeverage | SetMarginMode) and all(event["event"] != "position" for event in events):
+        return  # a setting of what is not held yet
+    account = as_account(state, own)
+    asset = command.asset if isinstance(command, Withdraw) else ""
+    for pool_name, pool in judged(state, account).items():
+        room = tightest(pool)
+        names = {"account", asset} if asset else needed(state, account, pool)
+        concerns = pool_name in names if asset else getattr(command, "symbol", "") in names
+        lower = isinstance(command, SetLeverage)  # a higher leverage frees margin and may be set below a line
+        if concerns and not lower and (room is None or room < 0):
+            yield Finding(rule="admitted", where=f"{own.id} {pool_name}", what=f"{command.kind} leaves room {room}")
+
+
+def _payers(state: State, events: list[Event]) -> Iterator[Finding]:
+    for event in events:
+        if event["event"] != "posted" or event["why"] != "loss shared":
+            continue
+        for owner, _, asset, amount in event["entries"]:
+            if owner[0] != "@" and not state.accounts[owner].positions:
+                yield Finding(rule="flat pays nothing", where=owner, what=f"{amount} {asset}")
+
+
+# one journal ----------------------------------------------------------------------------------------------------------
+
+
+def verify(journal: Journal) -> Verification:
+    """Go through a journal from its first record: the chain, every event decided again, every snapshot, the books.
+
+    The first record that is not right ends it; ``records`` counts those before it.
+    """
+    kept = {snapshot.seq: snapshot for snapshot in journal.snapshots()}
+    state, watch, count, chain = State(), Watch(), 0, GENESIS
+    findings: list[Finding] = []
+    for record in journal.records():
+        wrong = _redone(state, watch, record, count, chain)
+        if wrong is not None:
+            findings.append(Finding(rule="replay", where=f"record {count + 1}", what=wrong))
+            break
+        count, chain = record.seq, record.hash
+        snapshot = kept.get(count)
+        if snapshot is not None and (snapshot.chain, snapshot.hash, snapshot.state) != (
+            chain,
+            state_hash(state),
+            dump(state),
+        ):
+            findings.append(Finding(rule="replay", where=f"snapshot {count}", what="is not what the replay comes to"))
+    if state.settings is not None:
+        findings += audit(state)
+    return Verification(records=count, chain=chain, state_hash=state_hash(state), findings=tuple(findings))
+
+
+def _redone(state: State, watch: Watch, record: Record, count: int, chain: str) -> str | None:
+    """Apply a record's command again; what is wrong with the record, or None."""
+    try:
+        check(record, count, chain)
+        stated = json.loads(record.events)
+
+        rules = next((event["rules"] for event in stated if event["event"] == "rules_changed"), None)
+        command, words = read(record.command, None if rules is None else lambda _profile, _on: rules_of_json(rules))
+        if rules is None and isinstance(command, ChangeRules):
+            return None  # refused, so it changed nothing, and its rules are not on record
+        events = canonical(apply(state, command, watch))
+    except (CrossmarginError, ValueError, KeyError, AssertionError) as error:
+        return str(error)
+    if words != record.command or command.command_id != record.command_id:
+        return "its command is not in canonical form"
+    return None if events == record.events else "its command gives other events than are written there"

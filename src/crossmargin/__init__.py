@@ -18,10 +18,16 @@ _HOME = {
     "AccountError": "errors",
     "AssetRule": "model.profile",
     "Balance": "model.account",
+    "Book": "engine.book",
+    "BookReport": "analytics.book",
+    "BookSensitivity": "analytics.book",
+    "BookStress": "analytics.book",
+    "BookThresholds": "analytics.book",
     "Cascade": "analytics.cascade",
     "Case": "files.accounts",
     "ChangeRules": "model.change",
     "Close": "model.change",
+    "CommandRejected": "errors",
     "Comparison": "analytics.comparison",
     "Compiled": "analytics.compiled",
     "Covariance": "analytics.covariance",
@@ -31,6 +37,8 @@ _HOME = {
     "Depeg": "analytics.stress",
     "Deposit": "model.change",
     "Fault": "errors",
+    "FrontierPoint": "analytics.allocation",
+    "Fund": "model.fund",
     "FundingOutlook": "analytics.funding",
     "FundingPayment": "analytics.funding",
     "HeatMap": "analytics.stress",
@@ -38,6 +46,7 @@ _HOME = {
     "HedgeEffect": "analytics.hedge",
     "Imported": "files.unified",
     "InstrumentRule": "model.profile",
+    "JournalError": "errors",
     "Line": "model.report",
     "Liquidated": "engine.liquidation",
     "LiquidationProbability": "analytics.barrier",
@@ -49,13 +58,17 @@ _HOME = {
     "MovePrice": "model.change",
     "NearestChance": "analytics.barrier",
     "NeutralPair": "analytics.hedge",
+    "NoPlan": "errors",
     "OpenOrder": "model.account",
     "Order": "model.change",
     "Outcome": "analytics.stress",
+    "Plan": "analytics.allocation",
     "Position": "model.account",
     "Prepared": "engine.prepare",
+    "Prices": "engine.tables",
     "Profile": "model.profile",
     "ProfileError": "errors",
+    "Reason": "engine.columns",
     "ReconciledFigure": "analytics.reconciliation",
     "Reconciliation": "analytics.reconciliation",
     "Report": "model.report",
@@ -64,6 +77,7 @@ _HOME = {
     "ReverseStress": "analytics.reverse_stress",
     "RuleDifference": "analytics.rule_difference",
     "Rules": "model.profile",
+    "Runner": "engine.runner",
     "Runway": "analytics.funding",
     "SafetyBuffer": "analytics.stress",
     "Scenario": "model.scenario",
@@ -72,6 +86,8 @@ _HOME = {
     "SetLeverage": "model.change",
     "SetMarginMode": "model.change",
     "ShockThreshold": "model.report",
+    "Side": "engine.columns",
+    "Status": "engine.columns",
     "Threshold": "model.report",
     "Thresholds": "model.report",
     "Transfer": "model.change",
@@ -81,8 +97,12 @@ _HOME = {
     "Withdraw": "model.change",
     "WorstCase": "analytics.stress",
     "WorstInBox": "analytics.box",
+    "allocate": "analytics.allocation",
     "apply_changes": "analytics.whatif",
     "best_hedge": "analytics.hedge",
+    "book_from_arrow": "engine.interchange",
+    "book_from_frames": "engine.interchange",
+    "book_to_arrow": "engine.interchange",
     "cascade": "analytics.cascade",
     "cascades": "analytics.cascade",
     "case_from": "files.accounts",
@@ -95,8 +115,9 @@ _HOME = {
     "deleverage": "engine.liquidation",
     "depeg": "analytics.stress",
     "estimate_covariance": "analytics.covariance",
-    "evaluate": "engine.reference",
+    "evaluate": "analytics.questions",
     "frame": "apps.notebook",
+    "frontier": "analytics.allocation",
     "funding": "analytics.funding",
     "heat_map": "analytics.stress",
     "hedge": "analytics.hedge",
@@ -106,6 +127,7 @@ _HOME = {
     "liquidate": "engine.liquidation",
     "liquidation_probability": "analytics.barrier",
     "load": "files.accounts",
+    "load_fund": "files.funds",
     "load_history": "files.scenarios",
     "load_ipython_extension": "apps.notebook",
     "load_profile": "files.profiles",
@@ -118,6 +140,7 @@ _HOME = {
     "next_step": "engine.liquidation",
     "prepare": "engine.prepare",
     "profile_ids": "files.profiles",
+    "read_book": "engine.interchange",
     "read_payload_file": "files.unified",
     "reconcile": "analytics.reconciliation",
     "reported_from": "model.reported",
@@ -126,10 +149,11 @@ _HOME = {
     "rule_difference": "analytics.rule_difference",
     "runway": "analytics.funding",
     "safety_buffer": "analytics.stress",
-    "sensitivity": "analytics.sensitivity",
+    "sensitivity": "analytics.questions",
     "show": "apps.notebook",
-    "stress": "analytics.stress",
-    "threshold": "analytics.threshold",
+    "stress": "analytics.questions",
+    "synthetic_book": "engine.synthetic",
+    "threshold": "analytics.questions",
     "threshold_along": "analytics.threshold",
     "thresholds_of": "analytics.threshold",
     "to_json": "model.report",
@@ -138,6 +162,7 @@ _HOME = {
     "whatif": "analytics.whatif",
     "worst_case": "analytics.stress",
     "worst_in_box": "analytics.box",
+    "write_book": "engine.interchange",
 }
 
 __all__ = [
@@ -145,10 +170,16 @@ __all__ = [
     "AccountError",
     "AssetRule",
     "Balance",
+    "Book",
+    "BookReport",
+    "BookSensitivity",
+    "BookStress",
+    "BookThresholds",
     "Cascade",
     "Case",
     "ChangeRules",
     "Close",
+    "CommandRejected",
     "Comparison",
     "Compiled",
     "Covariance",
@@ -158,6 +189,8 @@ __all__ = [
     "Depeg",
     "Deposit",
     "Fault",
+    "FrontierPoint",
+    "Fund",
     "FundingOutlook",
     "FundingPayment",
     "HeatMap",
@@ -165,6 +198,7 @@ __all__ = [
     "HedgeEffect",
     "Imported",
     "InstrumentRule",
+    "JournalError",
     "Line",
     "Liquidated",
     "LiquidationProbability",
@@ -176,13 +210,17 @@ __all__ = [
     "MovePrice",
     "NearestChance",
     "NeutralPair",
+    "NoPlan",
     "OpenOrder",
     "Order",
     "Outcome",
+    "Plan",
     "Position",
     "Prepared",
+    "Prices",
     "Profile",
     "ProfileError",
+    "Reason",
     "ReconciledFigure",
     "Reconciliation",
     "Report",
@@ -191,6 +229,7 @@ __all__ = [
     "ReverseStress",
     "RuleDifference",
     "Rules",
+    "Runner",
     "Runway",
     "SafetyBuffer",
     "Scenario",
@@ -199,6 +238,8 @@ __all__ = [
     "SetLeverage",
     "SetMarginMode",
     "ShockThreshold",
+    "Side",
+    "Status",
     "Threshold",
     "Thresholds",
     "Transfer",
@@ -208,8 +249,12 @@ __all__ = [
     "Withdraw",
     "WorstCase",
     "WorstInBox",
+    "allocate",
     "apply_changes",
     "best_hedge",
+    "book_from_arrow",
+    "book_from_frames",
+    "book_to_arrow",
     "cascade",
     "cascades",
     "case_from",
@@ -224,6 +269,7 @@ __all__ = [
     "estimate_covariance",
     "evaluate",
     "frame",
+    "frontier",
     "funding",
     "heat_map",
     "hedge",
@@ -233,6 +279,7 @@ __all__ = [
     "liquidate",
     "liquidation_probability",
     "load",
+    "load_fund",
     "load_history",
     "load_ipython_extension",
     "load_profile",
@@ -245,6 +292,7 @@ __all__ = [
     "next_step",
     "prepare",
     "profile_ids",
+    "read_book",
     "read_payload_file",
     "reconcile",
     "reported_from",
@@ -256,6 +304,7 @@ __all__ = [
     "sensitivity",
     "show",
     "stress",
+    "synthetic_book",
     "threshold",
     "threshold_along",
     "thresholds_of",
@@ -265,16 +314,19 @@ __all__ = [
     "whatif",
     "worst_case",
     "worst_in_box",
+    "write_book",
 ]
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from crossmargin.analytics.allocation import FrontierPoint, Plan, allocate, frontier
     from crossmargin.analytics.barrier import (
         LiquidationProbability,
         NearestChance,
         liquidation_probability,
         nearest_chance,
     )
+    from crossmargin.analytics.book import BookReport, BookSensitivity, BookStress, BookThresholds
     from crossmargin.analytics.box import WorstInBox, worst_in_box
     from crossmargin.analytics.cascade import Cascade, cascade, cascades
     from crossmargin.analytics.comparison import Comparison, compare
@@ -293,10 +345,11 @@ if TYPE_CHECKING:
         requirements,
     )
     from crossmargin.analytics.limits import MaxOrder, MaxWithdraw, max_order, max_withdraw
+    from crossmargin.analytics.questions import evaluate, sensitivity, stress, threshold
     from crossmargin.analytics.reconciliation import ReconciledFigure, Reconciliation, reconcile
     from crossmargin.analytics.reverse_stress import ReverseStress, reverse_stress
     from crossmargin.analytics.rule_difference import RuleDifference, rule_difference
-    from crossmargin.analytics.sensitivity import Sensitivity, sensitivity
+    from crossmargin.analytics.sensitivity import Sensitivity
     from crossmargin.analytics.stress import (
         Depeg,
         HeatMap,
@@ -307,26 +360,41 @@ if TYPE_CHECKING:
         heat_map,
         ladder,
         safety_buffer,
-        stress,
         worst_case,
     )
-    from crossmargin.analytics.threshold import threshold, threshold_along, thresholds_of
+    from crossmargin.analytics.threshold import threshold_along, thresholds_of
     from crossmargin.analytics.whatif import WhatIf, apply_changes, whatif
     from crossmargin.apps.notebook import frame, load_ipython_extension, show, unload_ipython_extension
+    from crossmargin.engine.book import Book
+    from crossmargin.engine.columns import Reason, Side, Status
+    from crossmargin.engine.interchange import (
+        book_from_arrow,
+        book_from_frames,
+        book_to_arrow,
+        read_book,
+        write_book,
+    )
     from crossmargin.engine.liquidation import Liquidated, deleverage, liquidate, next_step
     from crossmargin.engine.prepare import Prepared, prepare
-    from crossmargin.engine.reference import evaluate, measure
+    from crossmargin.engine.reference import measure
+    from crossmargin.engine.runner import Runner
+    from crossmargin.engine.synthetic import synthetic_book
+    from crossmargin.engine.tables import Prices
     from crossmargin.errors import (
         AccountError,
+        CommandRejected,
         CrossmarginError,
         Fault,
+        JournalError,
         MarketDataError,
         MissingExtra,
+        NoPlan,
         ProfileError,
         UnsupportedRule,
         VenueError,
     )
     from crossmargin.files.accounts import Case, case_from, load
+    from crossmargin.files.funds import load_fund
     from crossmargin.files.profiles import load_profile, profile_ids
     from crossmargin.files.scenarios import historical_scenarios, load_history, load_scenarios
     from crossmargin.files.unified import Imported, import_account, read_payload_file
@@ -344,6 +412,7 @@ if TYPE_CHECKING:
         Withdraw,
         changes_from,
     )
+    from crossmargin.model.fund import Fund
     from crossmargin.model.market import Market
     from crossmargin.model.profile import AssetRule, InstrumentRule, Profile, Rules
     from crossmargin.model.report import (

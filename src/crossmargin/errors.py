@@ -5,6 +5,7 @@
       AccountError      an account file or noun: field path, value, why
       MarketDataError   every price that is missing, not only the first
       UnsupportedRule   the profile asks for a kind that this question cannot answer
+      NoPlan            no feasible allocation; carries the limits that conflict and the least change that helps
       CommandRejected   clearing: a command refused: code, why, what would be accepted
       JournalError      clearing: the journal cannot be written or read, or is not what it was
       MissingExtra      an optional library that this door needs is not installed
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,21 @@ class CrossmarginError(Exception):
         self.faults: tuple[Fault, ...] = (Fault("", "", faults),) if isinstance(faults, str) else tuple(faults)
         super().__init__(self._text())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An error crosses processes as it is: the worker of a cluster reports what a caller would have seen."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
     def _text(self) -> str:
         if len(self.faults) == 1 and not self.faults[0].path:
             return f"{self.where}: {self.faults[0].why}"
         count = len(self.faults)
         return f"{self.where}: {count} fault{'s' if count > 1 else ''}\n" + "\n".join(f"  {f}" for f in self.faults)
+
+
+def _as_it_was(kind: type[CrossmarginError], args: tuple[Any, ...], state: dict[str, Any]) -> CrossmarginError:
+    found = kind.__new__(kind, *args)
+    found.__dict__.update(state)
+    return found
 
 
 class ProfileError(CrossmarginError):
@@ -73,6 +85,23 @@ class UnsupportedRule(CrossmarginError):  # noqa: N818 - the name says what it i
     """The profile asks for a rule that this question cannot answer exactly, so it is not answered."""
 
     exit_code = 2
+
+
+class NoPlan(CrossmarginError):  # noqa: N818 - as above
+    """No allocation meets every limit of a fund.
+
+    ``conflict``: limits that cannot hold together, while without any one of them the rest can. ``relaxation``: the
+    least change of limits, in money, that makes a plan possible, as limit and by how much.
+    """
+
+    exit_code = 3
+
+    def __init__(self, where: str, conflict: Iterable[str], relaxation: Iterable[tuple[str, str]] = ()) -> None:
+        self.conflict = tuple(conflict)
+        self.relaxation = tuple(relaxation)
+        faults = [Fault(name, "", "cannot hold together with the other limits named here") for name in self.conflict]
+        faults += [Fault(name, by, "loosened by this much a plan exists") for name, by in self.relaxation]
+        super().__init__(where, faults or "no plan exists")
 
 
 class CommandRejected(CrossmarginError):  # noqa: N818 - as above

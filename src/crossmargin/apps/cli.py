@@ -174,9 +174,11 @@ VERBS = (
     "sensitivity",
     "runway",
     "hedge",
+    "allocate",
     "cascade",
     "report",
     "clearing",
+    "book",
 )
 """Modules of :mod:`crossmargin.apps.verbs`, one a question; each adds its command with ``register(app)``."""
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from crossmargin.analytics.allocation import FrontierPoint
 from crossmargin.analytics.cascade import Cascade
 from crossmargin.analytics.comparison import Comparison
 from crossmargin.analytics.curve import Curve
@@ -127,6 +128,21 @@ def distances(found: Thresholds) -> Spec:
 
 def _line(name: str, x: Sequence[float], y: Sequence[float], colour: str) -> Spec:
     return {"type": "scatter", "mode": "lines", "name": name, "x": list(x), "y": list(y), "line": {"color": colour}}
+
+
+def trade_off(points: Sequence[FrontierPoint]) -> Spec:
+    """Cost and capital brought in against the safety asked for; levels that no plan reaches are left out."""
+    reached = [point for point in points if point.objective is not None]
+    levels = [float(point.level) for point in reached]
+    names = {"cost": BLUE, "collateral": ORANGE}
+    return {
+        "data": [
+            {**_line(name, levels, [number(getattr(point, name)) or 0.0 for point in reached], colour),
+             "mode": "lines+markers"}
+            for name, colour in names.items()
+        ],
+        "layout": layout("Cost and capital against safety", "buffers, times as stated", "fund's currency"),
+    }  # fmt: skip
 
 
 def waterfall(line: Line, pool: PoolReport) -> Spec:

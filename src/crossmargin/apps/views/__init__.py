@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from crossmargin.analytics.allocation import FrontierPoint, Plan
 from crossmargin.analytics.barrier import LiquidationProbability
 from crossmargin.analytics.box import WorstInBox
 from crossmargin.analytics.cascade import Cascade
@@ -22,7 +23,7 @@ from crossmargin.analytics.sensitivity import Sensitivity
 from crossmargin.analytics.stress import Depeg, HeatMap, Outcome, SafetyBuffer, WorstCase
 from crossmargin.analytics.whatif import WhatIf
 from crossmargin.apps.page import Section
-from crossmargin.apps.views import account, market, money
+from crossmargin.apps.views import account, capital, market, money
 from crossmargin.model.report import Report, Thresholds
 
 RESULTS: dict[type, Callable[[Any], Section]] = {
@@ -40,6 +41,7 @@ RESULTS: dict[type, Callable[[Any], Section]] = {
     Cascade: money.cascade,
     WhatIf: money.whatif,
     HedgeEffect: money.hedge_effect,
+    Plan: capital.plan,
 }
 """The section of each result."""
 
@@ -52,6 +54,7 @@ ROWS: dict[type, Callable[[Sequence[Any]], Section]] = {
     FundingPayment: money.payments,
     Requirement: money.needs,
     HedgeChoice: money.hedge_choices,
+    FrontierPoint: capital.frontier,
 }
 """The section of a result that comes in rows, alone or several in a tuple."""
 

@@ -1,0 +1,509 @@
+"""The tick index: a price changes; which pools of a book change their level, without looking at the others?
+
+Every pool holds an interval for each of its prices (:mod:`crossmargin.engine.intervals`); together they guarantee that
+it crosses no level. A price that moves finds the pools whose ends it passes (:mod:`crossmargin.engine.buckets`); those
+are judged by the kernel that judges whole books, and certified anew. Pools within rounding of a level are judged by
+the exact judge and counted. When a gap passes so many ends that judging everything in order is cheaper, that is done;
+pools that wait for new intervals are then judged on every tick, and some of them certified, until none is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal, localcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crossmargin.engine.binding import bind, in_chunks
+from crossmargin.engine.book import Book
+from crossmargin.engine.columns import Codes, frozen
+from crossmargin.engine.feed import Feed
+from crossmargin.engine.intervals import UNKNOWN, certify, rulebook
+from crossmargin.engine.prepare import prepare
+from crossmargin.engine.reference import measure
+from crossmargin.engine.slots import Overlay, Slots
+from crossmargin.engine.tables import Prices, Tables, Worth, compile_rules
+from crossmargin.engine.ticking import (
+    AT_LINE,
+    CHANGED,
+    DONE,
+    DUPLICATES,
+    FULL,
+    IDLE,
+    JUDGED,
+    LATE,
+    LOOSE,
+    MOVES,
+    REFUSED,
+    SCAN,
+    SETTLE,
+    STRANGE,
+    WAITING,
+    Moves,
+    Standing,
+    advance,
+    hang_all,
+    judge_some,
+    levels_of,
+)
+from crossmargin.errors import AccountError, CrossmarginError, Fault
+from crossmargin.model.market import Market
+from crossmargin.model.number import CONTEXT
+from crossmargin.model.profile import Rules
+
+_SCAN_SHARE, _CERTIFY_SHARE, _RANGE_SHARE, _LEAST = 24, 32, 8, 64
+"""Parts of all pools: more than 1/24 at once are judged in order rather than one by one; 1/32 is certified on each tick
+after that; from 1/8 on everything is judged rather than a list. (Measured: benchmarks/ticks.py.)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """The pools whose level changed, one row a change, in the order of ticks.
+
+    ``tick``: the place in the batch of the tick after which it was so (of the last that moved together), -1 = not by a
+    tick. ``purse``: the row of the book; ``currency``: what the pool counts in (a place in ``assets``), which names the
+    pool where each asset of a purse is one. ``old`` and ``new``: places in the profile's ladder, mild to worst;
+    -1 = no level reached, -2 = no figures.
+    """
+
+    tick: NDArray[np.int64]
+    purse: NDArray[np.int64]
+    currency: Codes
+    old: NDArray[np.int8]
+    new: NDArray[np.int8]
+    assets: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.tick)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What an index has done since it was made.
+
+    Prices ``taken``; ``duplicate`` (a sequence number again), ``late`` (a lower one), ``refused`` (NaN, 0, negative,
+    infinite, a bid above its ask) and ``unknown`` (a name that nothing in the book has) ones, which change nothing.
+    ``judged``: pools judged because an end was passed; ``rejudged``: those that the exact judge decided; ``scans``:
+    ticks that judged in order; ``loose``: pools that wait for intervals now; ``missed``: crossings that a check found
+    and the index had not (0, or there is a bug).
+    """
+
+    taken: int
+    duplicate: int
+    late: int
+    refused: int
+    unknown: int
+    judged: int
+    rejudged: int
+    scans: int
+    loose: int
+    missed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levels:
+    """Every pool and the level it has reached: columns as in :class:`Changes`."""
+
+    purse: NDArray[np.int64]
+    currency: Codes
+    level: NDArray[np.int8]
+    assets: tuple[str, ...]
+
+    def rows(self) -> Iterator[tuple[int, int, int]]:
+        """(purse, currency, level) of every pool."""
+        return zip(self.purse.tolist(), self.currency.tolist(), self.level.tolist(), strict=True)
+
+
+class TickIndex:
+    """A book whose pools are watched as prices come in.
+
+    ``market``: where prices stand; one that is missing leaves its pools without figures until its first tick.
+    ``volatility``: how much each source moves, in any one unit (an instrument's symbol or an asset's name -> a number
+    above 0); it decides how often pools are judged, never what is found. ``check``: compare every tick with a judgement
+    of everything, and count what was missed. Raises :class:`UnsupportedRule` for a profile that cannot be compiled.
+
+    One thread feeds an index; ``threads`` (None = all) are those of scans.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        market: Market | Prices,
+        rules: Rules | Tables,
+        *,
+        volatility: Mapping[str, float] | None = None,
+        threads: int | None = None,
+        check: bool = False,
+        scan_from: int | None = None,
+    ) -> None:
+        self.check = check
+        self.threads = threads
+        self.scan_from = scan_from
+        self._volatility = dict(volatility or {})
+        self._counters = np.zeros(9, np.int64)
+        self._counts = dict.fromkeys(("rejudged", "scans", "missed"), 0)
+        self._build(book, market, rules)
+
+    def _build(self, book: Book, market: Market | Prices, rules: Rules | Tables) -> None:
+        bound = bind(book, rules, threads=self.threads)
+        tables = self.tables = bound.tables
+        if isinstance(market, Market):
+            market = Prices.of(market, tables.instruments, tables.assets)
+        self.feed = Feed(tables, market, self._volatility)
+        self._overlay = Overlay(replace(book, assets=tables.assets))
+        moving = np.where(tables.worth == Worth.PAR, 0, 3 if self.feed.threefold else 1)
+        if not self.feed.threefold:
+            moving[tables.reference] = 0  # 1 by definition
+        asset_prices = frozen(moving if tables.unified else moving * 0, np.uint8)
+        self.slots = Slots(bound, asset_prices, threads=self.threads)
+        self._rule = rulebook(tables, bound.mark_fee, bound.initial_mark_fee, asset_prices)
+        self._own: dict[int, dict[int, int]] = {}
+        self._loose = np.empty(0, np.int32)
+        self._notes: Standing | None = None
+        slots = self.slots
+        every = np.arange(slots.pool.count, dtype=np.int32)
+        in_chunks(len(every), lambda a, b: self._judge(every, a, b), self.threads)
+        slots.known[: len(every)] = UNKNOWN
+        self._compare(every, -1)
+        in_chunks(len(every), lambda a, b: self._certify(every, a, b, hanging=False), self.threads)
+        hang_all(slots.hooks)
+
+    # kernels -----------------------------------------------------------------------------------------------------
+
+    def _judge(self, slots: Codes, start: int, stop: int) -> None:
+        judge_some(slots, start, stop, self.slots.pools, self.feed.rates, self._rule, self.slots.figures)
+
+    def _levels(self, slots: Codes) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+        level, near = np.empty(len(slots), np.int8), np.empty(len(slots), np.bool_)
+        levels_of(slots, 0, len(slots), self.slots.pools, self._rule, self.slots.figures, level, near)
+        return level, near
+
+    def _certify(self, slots: Codes, start: int, stop: int, *, hanging: bool) -> None:
+        own = self.slots
+        certify(
+            slots, start, stop, hanging, own.known, own.pools, self.feed.rates, self._rule, own.figures, self.feed.now.price,
+            self.feed.now.volatility, own.hooks, np.empty((self.slots.most_lines, 4)),
+        )  # fmt: skip
+
+    def _scratch(self) -> Standing:
+        """The kernel's notes, as long as the slots."""
+        own = self.slots
+        if self._notes is None or len(self._notes.pending) < own.pool.room or len(self._notes.scratch) < own.most_lines:
+            room = own.pool.room
+            self._notes = Standing(
+                level=own.known, mode=own.mode, pending=np.empty(room, np.int32),
+                change_move=np.empty(2 * room, np.int64), change_pool=np.empty(2 * room, np.int32),
+                change_old=np.empty(2 * room, np.int8), change_new=np.empty(2 * room, np.int8),
+                line_pool=np.empty(room, np.int32), line_old=np.empty(room, np.int8),
+                counters=self._counters, scratch=np.empty((own.most_lines, 4)),
+            )  # fmt: skip
+        return self._notes
+
+    # ticks -------------------------------------------------------------------------------------------------------
+
+    def source(self, name: str) -> int:
+        """The code of a source in batches of ticks: an instrument's symbol (its mark), or an asset (its index price).
+
+        -1 where the book has no such name.
+        """
+        return self.feed.place.get(name, -1)
+
+    def tick(
+        self,
+        name: str,
+        price: Decimal | float | str,
+        *,
+        sequence: int | None = None,
+        bid: float | None = None,
+        ask: float | None = None,
+    ) -> Changes:
+        """One price: the mark of an instrument or the index price of an asset. As :meth:`ticks`."""
+        nan = np.nan
+        return self.ticks(
+            [self.source(name)],
+            [float(price)],
+            sequence=None if sequence is None else [sequence],
+            bid=[nan if bid is None else float(bid)],
+            ask=[nan if ask is None else float(ask)],
+        )
+
+    def ticks(
+        self,
+        source: ArrayLike,
+        price: ArrayLike,
+        *,
+        sequence: ArrayLike | None = None,
+        bid: ArrayLike | None = None,
+        ask: ArrayLike | None = None,
+        last: ArrayLike | None = None,
+    ) -> Changes:
+        """Take a batch of ticks in this order; the pools whose level changed, after each.
+
+        ``source``: codes of :meth:`source`; ``price``: marks in quote per coin, index prices in the reference currency.
+        ``sequence``: numbers that rise with each source's ticks (-1 = none): repeated and overtaken ones change
+        nothing. ``bid`` and ``ask``: the rates of an asset, where the profile has them and the feed names them; without,
+        they keep their buffers from the index price. ``last``: False = this price and the next are one moment (pools
+        are judged after the last). A price that is not a positive number is refused and counted. The price of the
+        reference currency is 1 by definition and refused too.
+        """
+        return self._run(*self.feed.moves(source, price, sequence, bid, ask, last))
+
+    def _run(self, moves: Moves, place: NDArray[np.int64]) -> Changes:
+        """Make moves; ``place``: the tick of each."""
+        found: list[tuple[int, int, int, int]] = []
+        own, at, why = self.slots, 0, FULL
+        limit = max(_LEAST, own.pool.count // _SCAN_SHARE) if self.scan_from is None else self.scan_from
+        while why != DONE:
+            notes = self._scratch()
+            end = len(moves.driver)
+            if self.check:
+                end = at + 1 + int(np.argmax(moves.last[at:]))
+            part = moves if end == len(moves.driver) else Moves(*(column[:end] for column in moves))
+            at, why = advance(
+                at, limit, part, self.feed.now, own.pools, self.feed.rates, self._rule, own.figures, own.hooks, notes,
+                len(self._loose) > 0,
+            )  # fmt: skip
+            changed = int(notes.counters[CHANGED])
+            columns = (notes.change_move, notes.change_pool, notes.change_old, notes.change_new)
+            found += zip(*(column[:changed].tolist() for column in columns), strict=True)
+            notes.counters[CHANGED] = 0
+            if why == SETTLE:
+                found += self._settle(at - 1)
+            elif why == SCAN:
+                found += self._scan(at - 1)
+            if self.check:
+                found += [(at - 1, *row) for row in self._check()]
+                why = DONE if at == len(moves.driver) else FULL
+        return self._changes([(int(place[move]), *rest) for move, *rest in found])
+
+    def _settle(self, move: int) -> list[tuple[int, int, int, int]]:
+        """Let the exact judge decide the pools that stand at a line."""
+        notes, known, found = self._scratch(), self.slots.known, []
+        for n in range(int(notes.counters[AT_LINE])):
+            slot, old = int(notes.line_pool[n]), int(notes.line_old[n])
+            known[slot] = self._exact(slot)
+            if known[slot] != old:
+                found.append((move, slot, old, int(known[slot])))
+        notes.counters[AT_LINE] = 0
+        return found
+
+    def _scan(self, move: int) -> list[tuple[int, int, int, int]]:
+        """Judge all pools without intervals in order, and certify some of them."""
+        own, notes = self.slots, self._scratch()
+        waiting = notes.pending[: int(notes.counters[WAITING])]
+        notes.counters[WAITING] = 0
+        own.mode[waiting] = LOOSE
+        loose = np.sort(np.concatenate([self._loose, waiting]))
+        every = len(loose) * _RANGE_SHARE > own.pool.count
+        judged = np.arange(own.pool.count, dtype=np.int32) if every else loose
+        in_chunks(len(judged), lambda a, b: self._judge(judged, a, b), self.threads)
+        notes.counters[JUDGED] += len(loose)
+        self._counts["scans"] += 1
+        found = self._compare(loose, move)
+        ready = loose[: max(_LEAST, own.pool.count // _CERTIFY_SHARE)]
+        self._certify(ready, 0, len(ready), hanging=True)
+        own.mode[ready] = IDLE
+        self._loose = loose[len(ready) :]
+        return found
+
+    def _compare(self, slots: Codes, move: int) -> list[tuple[int, int, int, int]]:
+        """The changes of some judged pools; what is known of them is brought up to date."""
+        known = self.slots.known
+        level, near = self._levels(slots)
+        for n in np.flatnonzero(near):
+            level[n] = self._exact(int(slots[n]))
+        old = known[slots]
+        known[slots] = level
+        rows = np.flatnonzero(level != old)
+        return [(move, int(slots[n]), int(old[n]), int(level[n])) for n in rows]
+
+    def _changes(self, rows: Sequence[tuple[int, int, int, int]]) -> Changes:
+        own, tables = self.slots, self.tables
+        table = np.array(rows, np.int64).reshape(-1, 4)
+        slot = table[:, 1]
+        purse, currency = self._names(slot)
+        order = np.lexsort((currency, purse, table[:, 0]))
+        return Changes(
+            tick=frozen(table[order, 0], np.int64),
+            purse=frozen(purse[order], np.int64),
+            currency=frozen(currency[order], np.int32),
+            old=frozen(table[order, 2], np.int8),
+            new=frozen(table[order, 3], np.int8),
+            assets=tables.assets,
+        )
+
+    def _names(self, slots: NDArray[Any]) -> tuple[NDArray[np.int64], Codes]:
+        """(purse, currency) of some slots."""
+        pools, tables = self.slots.pools, self.tables
+        first = np.minimum(pools.start[slots], len(pools.asset) - 1)
+        counted = np.where(tables.unified & (pools.law[slots] == 0), tables.reference, pools.asset[first])
+        return pools.purse[slots], counted.astype(np.int32)
+
+    # the exact judge ---------------------------------------------------------------------------------------------
+
+    def _exact(self, slot: int) -> int:
+        """The level of one pool, decided by the exact judge; unknown where it refuses the account."""
+        pools, tables = self.slots.pools, self.tables
+        self._counts["rejudged"] += 1
+        book, row = self._overlay.rows(int(pools.purse[slot]))
+        (account,) = book.to_accounts(profile=tables.rules.profile, rows=[row])
+        first = int(pools.start[slot])
+        name = book.assets[pools.asset[first]]
+        with localcontext(CONTEXT):
+            try:
+                found = prepare(account, self.feed.market(book, row), tables.rules).pools
+                shared = tables.unified or book.isolated[row]
+                own = measure(found[0] if shared else next(pool for pool in found if pool.name == name))
+            except CrossmarginError:
+                return UNKNOWN
+            reached = [place for place, (rule, m) in enumerate(own.pool.ladder) if own.reached(rule.requirement, m)]
+        return reached[-1] if reached else -1
+
+    # changes between ticks ---------------------------------------------------------------------------------------
+
+    def update(self, purses: ArrayLike, rows: Book) -> Changes:
+        """Put other rows in the place of some purses: a deposit, a fill, another leverage; what changed by it.
+
+        ``purses``: their rows in the book, ``rows``: what they are now, one purse each in this order. The number after
+        the last purse adds one. Everything else of the index stays as it is. Names that the index does not know yet
+        make it anew. Raises :class:`AccountError` where purses and rows do not fit together.
+        """
+        numbers = np.atleast_1d(np.asarray(purses, np.int64))
+        if len(numbers) != rows.purses or len(np.unique(numbers)) != len(numbers):
+            why = f"must name each purse once, as many as there are rows: {rows.purses}"
+            raise AccountError("update", [Fault("purses", str(numbers.tolist()), why)])
+        ahead = np.sort(numbers[numbers >= self._overlay.purses])
+        if (numbers < 0).any() or not np.array_equal(ahead, self._overlay.purses + np.arange(len(ahead))):
+            why = f"must be purses of the book, or the next new ones from {self._overlay.purses}"
+            raise AccountError("update", [Fault("purses", str(numbers.tolist()), why)])
+        self._widen(rows)
+        coded = self._overlay.coded(rows, numbers)
+        bound = bind(coded, self.tables, threads=1)
+        found: list[tuple[int, int, int, int]] = []
+        touched: list[int] = []
+        for n, purse in enumerate(numbers.tolist()):
+            before = self._slots_of(purse)
+            self._overlay.put(purse, coded.take([n]))
+            after: dict[int, int] = {}
+            for q in np.flatnonzero(bound.pools.purse == n).tolist():
+                first = int(bound.pools.start[q])
+                key = -1 if self.tables.unified else int(coded.asset[first])
+                slot = before.pop(key, None)
+                level = UNKNOWN if slot is None else int(self.slots.known[slot])
+                after[key] = self.slots.put(bound.pools, q, slot)
+                self.slots.pool.columns["purse"][after[key]] = purse
+                touched.append(after[key])
+                found.append((-1, after[key], level if slot is not None else -1, UNKNOWN))
+            for slot in before.values():
+                found.append((-1, slot, int(self.slots.known[slot]), -1))
+                self.slots.remove(slot)
+            self._own[purse] = after
+        slots = np.array(touched, np.int32)
+        self._judge(slots, 0, len(slots))
+        self._compare(slots, -1)
+        self._certify(slots, 0, len(slots), hanging=True)
+        known = self.slots.known
+        now = [(tick, slot, old, int(known[slot]) if slot in set(touched) else new) for tick, slot, old, new in found]
+        return self._changes([row for row in now if row[2] != row[3]])
+
+    def _slots_of(self, purse: int) -> dict[int, int]:
+        """The slots of a purse, by what tells its pools apart: its asset, or -1 where the purse is one pool."""
+        if purse in self._own:
+            return dict(self._own[purse])
+        if purse >= self._overlay.base.purses:
+            return {}
+        if self.tables.unified:
+            return {-1: purse}
+        start = self._overlay.base.holding_start
+        return {
+            int(self._overlay.base.asset[slot]): slot for slot in range(int(start[purse]), int(start[purse + 1]))
+        }
+
+    def _widen(self, rows: Book) -> None:
+        """Make the index anew where rows bring names that it does not have."""
+        tables = self.tables
+        instruments = [name for name in rows.instruments if name not in set(tables.instruments)]
+        assets = [name for name in rows.assets if name not in set(tables.assets)]
+        if instruments or assets:
+            book = self._overlay.book()
+            wider = replace(
+                book, instruments=(*tables.instruments, *instruments), assets=(*tables.assets, *assets)
+            )
+            self._again(wider, tables.rules)
+
+    def change_rules(self, rules: Rules) -> Changes:
+        """Judge the book by other rules from now on; the pools whose level changed by it. Makes the index anew."""
+        before = {(purse, currency): level for purse, currency, level in self.levels().rows()}
+        self._again(self.book(), rules)
+        slots = self.slots.living()
+        purse, currency = self._names(slots)
+        rows = []
+        for slot, *key in zip(slots.tolist(), purse.tolist(), currency.tolist(), strict=True):
+            old, new = before.get((key[0], key[1]), -1), int(self.slots.known[slot])
+            if old != new:
+                rows.append((-1, slot, old, new))
+        return self._changes(rows)
+
+    def _again(self, book: Book, rules: Rules) -> None:
+        """The same prices and sequence numbers under other names or rules."""
+        before = self.feed
+        self._build(book, before.prices(), compile_rules(rules, book.instruments, book.assets))
+        self.feed.resume(before)
+
+    # what there is -----------------------------------------------------------------------------------------------
+
+    @property
+    def counters(self) -> Counters:
+        """What the index has done so far."""
+        own = self._counters
+        return Counters(
+            taken=int(own[MOVES]),
+            duplicate=int(own[DUPLICATES]),
+            late=int(own[LATE]),
+            refused=int(own[REFUSED]),
+            unknown=int(own[STRANGE]),
+            judged=int(own[JUDGED]),
+            loose=len(self._loose),
+            **self._counts,
+        )
+
+    def book(self) -> Book:
+        """The book as it is now."""
+        return self._overlay.book()
+
+    def prices(self) -> Prices:
+        """Every price as it is now."""
+        return self.feed.prices()
+
+    def levels(self) -> Levels:
+        """Every pool and the level it has reached."""
+        slots = self.slots.living()
+        purse, currency = self._names(slots)
+        order = np.lexsort((currency, purse))
+        return Levels(
+            purse=frozen(purse[order], np.int64),
+            currency=frozen(currency[order], np.int32),
+            level=frozen(self.slots.known[slots][order], np.int8),
+            assets=self.tables.assets,
+        )
+
+    def verify(self) -> Changes:
+        """Judge everything; the pools whose level is not what the index has said (none, or there is a bug).
+
+        What is found is put right. The cost is that of one evaluation of the book.
+        """
+        return self._changes([(-1, *row) for row in self._check()])
+
+    def _check(self) -> list[tuple[int, int, int]]:
+        """(slot, what was said, what is so) of every pool that the index has wrong; counted and put right."""
+        own = self.slots
+        every = own.living().astype(np.int32)
+        in_chunks(len(every), lambda a, b: self._judge(every, a, b), self.threads)
+        wrong = [row[1:] for row in self._compare(every, -1)]
+        self._counts["missed"] += len(wrong)
+        slots = np.array([row[0] for row in wrong], np.int32)
+        self._certify(slots, 0, len(slots), hanging=True)
+        return wrong

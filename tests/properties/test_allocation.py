@@ -35,6 +35,7 @@ from crossmargin.model.fund import (
     Route,
     Safety,
 )
+from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.scenario import Scenario
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -249,6 +250,91 @@ def test_on_real_rules_the_plan_holds_everywhere_and_none_of_it_can_be_spared(na
         now = cm.evaluate(*fewer).free_collateral
         broken = min(_buffered(out) for out in stress(*fewer, scenarios)) < 0 or (now is not None and now < 0)
         assert broken or cm.whatif(*one, changes).verdict == "refused"
+
+
+TRADED = (
+    "binance-multi-assets",
+    "binance-portfolio-margin",
+    "bingx-multi-assets",
+    "bybit-uta",
+    "delta-neutral-pair",
+    "deribit-cross-collateral",
+    "gate-crossex",
+    "hyperliquid",
+    "hyperliquid-portfolio",
+    "staked-collateral",
+)
+
+
+@pytest.mark.parametrize("kind", ["least_collateral", "least_cost"])
+@pytest.mark.parametrize("name", [*TRADED, "inverse"])
+def test_on_real_rules_with_every_way_to_act_the_plan_done_by_hand_is_the_plan_that_was_judged(
+    name: str, kind: ObjectiveKind
+) -> None:
+    """Trades in every contract, capital in every asset, margin of every pocket: the figures are those of the moves."""
+    one = _inverse() if name == "inverse" else _real(name)
+    held = one.account.positions
+    assets = {parse_symbol(p.symbol).settle for p in held} | {one.rules.reference_currency} & set(one.account.balances)
+    steps = [D(s) / 100 for s in (-50, -25, 25, 50)]
+    fund = Fund(
+        currency="USD",
+        prices={"USD": "1", "USDT": "1", "USDC": "1", "BTC": "60000", "ETH": "3000"},
+        members=(one,),
+        routes=tuple(Route(**{"from": "outside", "to": name, "asset": a, "cost": "0.001"}) for a in sorted(assets)),
+        orders=tuple(
+            FundOrder(account=name, symbol=p.symbol, spread="0.0002") for p in held if p.margin_mode == "cross"
+        ),
+        pockets=tuple(Pocket(account=name, symbol=p.symbol) for p in held if p.margin_mode == "isolated"),
+        safety=Safety(ladders=(Ladder(steps=steps),), share="0.1", amount="10"),
+        objective=Objective(kind=kind),
+    )
+    plan = allocate(fund)
+    assert plan.safe
+    assert float(plan.gap) <= 1e-6 * max(1000.0, abs(float(plan.objective)))
+    case = done(fund, plan)[name]
+    found = {pool.name: pool for pool in cm.evaluate(*case).pools}
+    for pool in plan.pools:
+        assert pool.after is not None
+        assert pool.after.equity == pytest.approx(found[pool.pool].equity, abs=D("1e-12"))
+        assert pool.after.headroom == pytest.approx(found[pool.pool].headroom, abs=D("1e-12"))
+        if pool.after.worst_headroom is not None:
+            outcomes = stress(
+                *case, [Scenario(name="0", others=D(0)), *(Scenario(name=str(s), others=s) for s in steps)]
+            )
+            worst = min(row.headroom for out in outcomes for row in out.pools if row.pool == pool.pool)
+            assert pool.after.worst_headroom >= worst - D("1e-12")
+            assert pool.after.slack is not None
+            assert pool.after.slack >= 0
+
+
+def _inverse() -> Member:
+    """Short 3,000 and long 500 contracts of 100 dollars, settled in BTC and in ETH, on BTC collateral."""
+    raw = {
+        "id": "inverse",
+        "profile": "plain-cross",
+        "as_of": "2026-11-23T08:00:00Z",
+        "balances": {"BTC": "1.5", "USDT": "2000", "ETH": "3"},
+        "positions": [
+            {"symbol": "BTC/USD:BTC", "quantity": "-3000", "entry_price": "58000", "leverage": "10"},
+            {"symbol": "ETH/USD:ETH", "quantity": "500", "entry_price": "3100", "leverage": "10"},
+            {"symbol": BTC, "quantity": "-2", "entry_price": "61000", "leverage": "10"},
+        ],
+        "market": {
+            "mark_price": {"BTC/USD:BTC": "60000", "ETH/USD:ETH": "3000", BTC: "60000"},
+            "index_price": {"BTC": "60000", "ETH": "3000"},
+        },
+        "instruments": [
+            {"symbol": s, "contract_size": size, "taker_fee": "0.0005", "brackets": brackets}
+            for s, size, brackets in (
+                ("BTC/USD:BTC", "100", [{"notional_floor": "0", "maintenance_rate": "0.004"},
+                                        {"notional_floor": "3", "maintenance_rate": "0.01"}]),
+                ("ETH/USD:ETH", "100", [{"notional_floor": "0", "maintenance_rate": "0.005"}]),
+                (BTC, "1", [{"notional_floor": "0", "maintenance_rate": "0.005"}]),
+            )
+        ],
+        "assets": [{"asset": "BTC", "collateral_ratio": "0.95"}, {"asset": "ETH", "collateral_ratio": "0.9"}],
+    }  # fmt: skip
+    return Member(*cm.case_from(raw, "inverse"))
 
 
 def _buffered(outcome: Any) -> Decimal:

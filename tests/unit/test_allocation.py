@@ -522,3 +522,41 @@ def test_a_pocket_is_filled_from_the_shared_pool_and_the_shared_pool_from_outsid
     assert [(move.kind, move.phase) for move in plan.moves] == [("move", "reduce"), ("send", "send")]
     with pytest.raises(AccountError, match="not held isolated"):
         allocate(fund.model_copy(update={"pockets": (Pocket(account="p", symbol="ETH/USDT:USDT"),)}))
+
+
+def test_a_coin_that_only_the_plan_would_bring_in_moves_in_the_scenarios_too() -> None:
+    """10,000 USDT, ETH at 3,000, leverage 50: q coins may be bought while -20 % leaves q x 2,400 x 0.5 % of margin.
+
+    10,000 - q x 1.5 (fee) - q x 600 = q x 12, so q = 10,000 / 613.5; at 50 x alone 10,000 / 61.5 would be allowed.
+    """
+    symbol = "ETH/USDT:USDT"
+    one = member(
+        "n",
+        "10000",
+        market={"mark_price": {symbol: "3000"}, "index_price": {}},
+        instruments=[
+            {
+                "symbol": symbol,
+                "taker_fee": "0.0005",
+                "brackets": [{"notional_floor": "0", "maintenance_rate": "0.005"}],
+            }
+        ],
+    )
+    for safety in (ladder("-0.2", coins=("ETH",)), ladder("-0.2", coins=())):
+        fund = Fund(
+            currency="USDT",
+            members=(one,),
+            orders=(FundOrder(account="n", symbol=symbol, side="buy", leverage="50"),),
+            safety=safety,
+            objective=Objective(kind="largest_position"),
+        )
+        (move,) = allocate(fund).moves
+        assert near(move.quantity, 10000 / 613.5)
+
+
+def test_two_ways_between_the_same_accounts_are_two_moves() -> None:
+    """The free way carries 10,000, the rest of 16,812 goes the dear one: 6,812 / 0.998, a fifth of a per cent of it."""
+    plan = allocate(pair(routes=(way("a", "b", maximum="10000"), way("a", "b", fee_rate="0.002"))))
+    assert near(plan.cost, 6812 / 0.998 * 0.002)
+    assert [len(move.effects) for move in plan.moves] == [2, 2]
+    assert plan.moves[0].effects[1].headroom_after < plan.moves[1].effects[1].headroom_after

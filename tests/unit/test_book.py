@@ -441,7 +441,7 @@ def test_arrow_and_parquet_keep_every_bit(tmp_path: Path) -> None:
     named = Book.from_accounts([LONG, POCKET])
     assert book_from_arrow(book_to_arrow(named)).equals(named)
     (tmp_path / "torn.parquet").write_bytes((tmp_path / "book.parquet").read_bytes()[:-20])
-    with pytest.raises(AccountError, match="not a readable Parquet file"):
+    with pytest.raises(AccountError, match="Parquet"):
         read_book(tmp_path / "torn.parquet")
 
 

@@ -18,13 +18,12 @@ import pytest
 from pyarrow import parquet
 
 import crossmargin as cm
-from crossmargin.apps.batch import Shard
+from crossmargin.apps.batch import Shard, checked_book, plain_schema
 from crossmargin.apps.runs import Run, Threads, sha256_of
 from crossmargin.apps.synthesis import write_synthetic
 from crossmargin.engine.book import Book
 from crossmargin.engine.interchange import book_batches, read_book, write_book
 from crossmargin.errors import AccountError, CrossmarginError, Fault, MarketDataError
-from crossmargin.files.frames import open_book
 from crossmargin.files.markets import read_market
 
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
@@ -67,7 +66,7 @@ def shard(prices: Path, **options: Any) -> Shard:
 
 
 def judged(book: Path, prices: Path, **options: Any) -> list[dict[str, Any]]:
-    file, own = parquet.ParquetFile(book), shard(prices, **options)
+    file, own = checked_book(str(book)), shard(prices, **options)
     groups = (file.iter_batches(row_groups=[group]) for group in range(file.num_row_groups))
     return [row for batches in groups for batch in batches for row in own(batch).to_pylist()]
 
@@ -221,14 +220,14 @@ def test_columns_that_do_not_fit(case: str, tmp_path: Path) -> None:
     table = found if isinstance(found, pa.Table) else pa.Table.from_batches([found])
     parquet.write_table(table, tmp_path / "book.parquet")
     with pytest.raises(AccountError) as caught:
-        open_book(str(tmp_path / "book.parquet"))
+        checked_book(str(tmp_path / "book.parquet"))
     assert words in str(caught.value)
 
 
 def test_every_column_at_once(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"id": ["a"], "isolated": [1]}), tmp_path / "book.parquet")
     with pytest.raises(AccountError, match="5 faults"):
-        open_book(str(tmp_path / "book.parquet"))
+        checked_book(str(tmp_path / "book.parquet"))
 
 
 @pytest.mark.parametrize("content", ["missing", "empty", "cut short", "text"])
@@ -505,6 +504,18 @@ def test_a_shard_travels(made: tuple[Path, Path]) -> None:
     batch = next(parquet.ParquetFile(book).iter_batches(50))
     here = one(batch)
     assert pickle.loads(pickle.dumps(one))(batch).equals(here)
+
+
+def test_other_engines_see_text(made: tuple[Path, Path]) -> None:
+    """The recipes of docs/cluster.md: words without dictionaries, to the innermost list."""
+    own = shard(made[1], thresholds=True)
+    [batch] = checked_book(str(made[0])).iter_batches(100, row_groups=[0])
+    judged = own(batch)
+    plain = judged.cast(plain_schema(judged.schema))
+    assert "dictionary" not in str(plain.schema)
+    assert plain.to_pylist() == judged.to_pylist()
+    spark = batch.cast(plain_schema(batch.schema.remove_metadata()))
+    assert bits(own(spark).to_pylist()) == bits(judged.to_pylist())
 
 
 @pytest.mark.parametrize("error", [AccountError("here", [Fault("path", "value", "why")]), MarketDataError("m", "why")])

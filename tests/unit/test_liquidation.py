@@ -512,3 +512,29 @@ def test_jojo_sells_to_a_liquidator_one_per_cent_off_the_mark(
         assert after_first - 5000 - remaining * D(entry) == D(expected["credit"])
     if name == "4":  # what insurance has lost: its fee back, what it paid in, and the credit that was lent
         assert first.fee + done.steps[1].insurance_fund - 5000 == -6205
+
+
+def test_a_loss_that_counts_as_a_debt_is_repaid_from_the_coins() -> None:
+    """Bybit charges an unrealized loss as a borrow, and repays before it reduces.
+
+    1 BTC at 60,000 against a long of 1 BTC that lost 57,000: what is owed holds 4 % of it, 2,280, above the equity of
+    60,000 x 0.98 - 57,000 = 1,800. 57,000 / 60,000 = 0.95 BTC pay for it, and 0.05 x 60,000 x 0.98 = 2,940 remain.
+    """
+    text = {
+        "profile": "bybit-uta",
+        "as_of": "2026-11-23T08:00:00Z",
+        "balances": {"BTC": "1"},
+        "positions": [{"symbol": "BTC/USDT:USDT", "quantity": "1", "entry_price": "117000", "leverage": "10"}],
+        "market": {"mark_price": {"BTC/USDT:USDT": "60000"}, "index_price": {"BTC": "60000", "USDT": "1"}},
+    }
+    account, market, rules = cm.case_from(text, "loss")
+    assert cm.evaluate(account, market, rules).equity == Decimal(1800)
+    walk = cm.liquidate(account, market, rules)
+    assert [step.step for step in walk.steps] == ["cancel_orders", "repay"] or [s.step for s in walk.steps] == ["repay"]
+    left = walk.account
+    assert (left.balances["BTC"].wallet_balance, left.balances["USDT"].wallet_balance) == (
+        Decimal("0.05"),
+        Decimal(57000),
+    )
+    after = cm.evaluate(left, market, rules)
+    assert after.equity == Decimal(2940) and after.status != "liquidation"

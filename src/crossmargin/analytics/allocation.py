@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
+from crossmargin.analytics.allocation_building import problem_of
 from crossmargin.analytics.allocation_conflict import conflict_of
-from crossmargin.analytics.allocation_decisions import OPENED, Problem, problem_of
+from crossmargin.analytics.allocation_decisions import OPENED, Problem
 from crossmargin.analytics.allocation_loops import refuse_loops
 from crossmargin.analytics.allocation_master import TOLERANCE, Master, Solved, load_highs
 from crossmargin.analytics.allocation_plan import Judged, Move, Short, Worst, judge, rounded, worst_now
@@ -23,6 +24,7 @@ from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import evaluate
 from crossmargin.errors import AccountError, Fault, NoPlan, UnsupportedRule
 from crossmargin.model.fund import Fund, Weight
+from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.number import CONTEXT, plain
 from crossmargin.model.report import PoolReport
 
@@ -229,7 +231,7 @@ class _Work:
             prepare(self.problem.account_at(i, nothing, OPENED), books.market, books.rules)
             for i, books in enumerate(self.problem.books)
         ]
-        self.shocks: Shocks = shocks_of(fund.safety, whole)
+        self.shocks: Shocks = shocks_of(fund.safety, whole, [parse_symbol(order.symbol).base for order in fund.orders])
         self.weights = weights_of(fund)
         self._possible()
         self.rounds = Rounds.of(self.problem, self.shocks, self.weights)

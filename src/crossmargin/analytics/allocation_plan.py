@@ -257,6 +257,7 @@ class _Runner:
         self.rounds, self.problem, self.x = rounds, rounds.problem, x
         self.books = list(rounds.problem.books)
         self.moves: list[Move] = []
+        self.place: dict[int, int] = {}
         self.short: list[Short] = []
         self.standing = [Standing.of(books) for books in self.books]
 
@@ -305,10 +306,10 @@ class _Runner:
         effects = self._effects(account, before, after)
         self.books[account], self.standing[account] = done.books, after
         if stage == RECEIVED and isinstance(decision.source, Route) and decision.source.source != OUTSIDE:
-            place = next(i for i, m in enumerate(self.moves) if m.words == decision.words and m.kind == "send")
-            sent = self.moves[place]
-            self.moves[place] = replace(sent, effects=(*sent.effects, *effects))
+            sent = self.moves[self.place[j]]
+            self.moves[self.place[j]] = replace(sent, effects=(*sent.effects, *effects))
         else:
+            self.place[j] = len(self.moves)
             self.moves.append(self._move(j, decision, stage, effects))
         return True
 

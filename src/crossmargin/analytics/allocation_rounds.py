@@ -46,6 +46,7 @@ from crossmargin.model.account import Account
 from crossmargin.model.fund import ObjectiveKind, Weight
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.number import plain
+from crossmargin.model.profile import Rules
 
 _ZERO = Decimal(0)
 _TIE = 1e-6
@@ -112,9 +113,9 @@ class Rounds:
         for index, books in enumerate(problem.books):
             prepared = prepare(*books)
             guards = set(guarded(prepared))
-            for _, trade in problem.trades(index):
-                if trade.entry is None:
-                    guards.add(pool_of(problem, index, trade))
+            opens = [parse_symbol(trade.symbol).settle for _, trade in problem.trades(index) if trade.entry is None]
+            owes = [borrow.asset for borrow in problem.fund.borrows if borrow.account == problem.id(index)]
+            guards |= {pool_of(books.rules, asset) for asset in (*opens, *owes)}
             made.guards.append(guards)
             for pool in prepared.pools:
                 state = measure(pool)
@@ -525,8 +526,6 @@ def limit_name(problem: Problem, account: int, pool: str, name: str) -> str:
     return f"{words.get(name, name)} of {pool} on {problem.id(account)}"
 
 
-def pool_of(problem: Problem, account: int, trade: Any) -> str:
-    """The pool in which a trade opens."""
-    books = problem.books[account]
-    unified = books.rules.slots.pooling.kind == "unified"
-    return "account" if unified else parse_symbol(trade.symbol).settle
+def pool_of(rules: Rules, asset: str) -> str:
+    """The shared pool in which an asset counts."""
+    return "account" if rules.slots.pooling.kind == "unified" else asset

@@ -105,7 +105,7 @@ class Shocks:
         table = np.empty((len(self), len(compiled.columns)))
         for column, name in enumerate(compiled.columns):
             coin = name.removesuffix(INDEX)
-            table[:, column] = self.moves[:, self.place[coin]] if coin in self.place else 0.0
+            table[:, column] = self.moves[:, self.place[coin]]
             if name.endswith(INDEX):
                 for row, move in index[coin].items():
                     table[row, column] = move
@@ -139,13 +139,13 @@ def _decimal(move: Any) -> Decimal:
 # from what is stated --------------------------------------------------------------------------------------------------
 
 
-def shocks_of(safety: Safety, prepared: Sequence[Prepared]) -> Shocks:
-    """The scenarios of a fund, each coin of its accounts a column (as they are with everything that a plan may add).
+def shocks_of(safety: Safety, prepared: Sequence[Prepared], more: Iterable[str] = ()) -> Shocks:
+    """The scenarios of a fund, a column for each coin of its accounts and of ``more``, which a plan may add.
 
     Raises :class:`AccountError` for a scenario about coins that no account holds or trades, and for a covariance that
     lacks a coin.
     """
-    coins = list(dict.fromkeys(coin for one in prepared for coin in coins_of(one)))
+    coins = list(dict.fromkeys([coin for one in prepared for coin in coins_of(one)] + list(more)))
     shocks = Shocks(coins, [one.account.id for one in prepared])
     _check(safety, coins)
     for scenario in safety.scenarios:

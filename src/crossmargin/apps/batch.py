@@ -22,9 +22,9 @@ from crossmargin.analytics.book import BookReport, BookThresholds, judge_book
 from crossmargin.analytics.book_risk import CompiledRules, pool_names, positions_of
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Offsets, Reason, Side, Status
-from crossmargin.engine.interchange import ROWS, book_from_arrow
+from crossmargin.engine.interchange import ROWS, book_from_arrow, first_line, open_book
 from crossmargin.errors import AccountError, Fault
-from crossmargin.files.frames import check_schema, first_line, open_book
+from crossmargin.files.frames import check_schema
 from crossmargin.model.market import Market
 from crossmargin.model.profile import Rules
 
@@ -70,6 +70,22 @@ def result_schema(account: Any, *, thresholds: bool) -> Any:
     return pa.schema(kept)
 
 
+def plain_schema(schema: Any) -> Any:
+    """The same columns with words as text, for engines without dictionaries: ``batch.cast(plain_schema(...))``."""
+    return pa.schema([field.with_type(_plain(field.type)) for field in schema])
+
+
+def _plain(kind: Any) -> Any:
+    """A type without dictionaries, all the way down."""
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return (pa.list_ if pa.types.is_list(kind) else pa.large_list)(_plain(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_plain(field.type)) for field in kind])
+    return kind
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """What was judged, in numbers. Tallies of shards add up to that of the book.
@@ -100,7 +116,12 @@ def part_bytes(result: Any) -> Any:
     named = [field.name for field in result.schema if pa.types.is_dictionary(field.type)]
     nested = (f"{at}.list.element.{name}" for at in ("positions", "collateral") for name in _NESTED_NAMES)
     with parquet.ParquetWriter(
-        sink, result.schema, compression="lz4", use_dictionary=[*named, *nested], write_statistics=list(_FIGURES)
+        sink,
+        result.schema,
+        compression="lz4",
+        use_dictionary=[*named, *nested],
+        write_statistics=list(_FIGURES),
+        store_schema=False,
     ) as writer:
         writer.write_batch(result, row_group_size=max(1, result.num_rows))
     return sink.getvalue()
@@ -151,10 +172,6 @@ class Shard:
     def schema(self, account: Any) -> Any:
         """The columns of what comes out, where ``account`` of what goes in has this type."""
         return result_schema(_plain(account), thresholds=self.thresholds)
-
-
-def _plain(kind: Any) -> Any:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _book(batch: Any) -> tuple[Any, Book]:
@@ -229,12 +246,19 @@ def _worded(codes: NDArray[Any], words: Mapping[int, str]) -> Any:
 # a book in parts ------------------------------------------------------------------------------------------------------
 
 
+def checked_book(path: str) -> Any:
+    """The Parquet file of a book, open, its columns checked. Raises :class:`AccountError` naming what is wrong."""
+    file = open_book(path)
+    check_schema(file.schema_arrow, path)
+    return file
+
+
 def books_of(path: str, *, rows: int = ROWS) -> Iterator[Book]:
     """The book of a Parquet file, part by part, in bounded memory.
 
     Raises :class:`AccountError` for a file that cannot be read and for columns that do not fit.
     """
-    file = open_book(path)
+    file = checked_book(path)
     try:
         for group in range(file.num_row_groups):  # names of two groups do not share a dictionary
             for batch in file.iter_batches(rows, row_groups=[group]):

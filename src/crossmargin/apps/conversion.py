@@ -12,10 +12,9 @@ from pyarrow import csv, parquet
 
 from crossmargin.apps.batch import books_of
 from crossmargin.engine.book import Book
-from crossmargin.engine.interchange import book_from_frames, write_book
+from crossmargin.engine.interchange import book_from_frames, first_line, write_book
 from crossmargin.errors import AccountError, CrossmarginError, Fault
 from crossmargin.files.accounts import case_from, read_table
-from crossmargin.files.frames import first_line
 from crossmargin.model.account import Account
 from crossmargin.model.report import to_json, to_plain
 

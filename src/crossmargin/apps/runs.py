@@ -26,11 +26,10 @@ from typing import Any, NamedTuple, Protocol
 import pyarrow as pa
 from pydantic import BaseModel
 
-from crossmargin.apps.batch import Shard, Tally, part_bytes, total
+from crossmargin.apps.batch import Shard, Tally, checked_book, part_bytes, total
 from crossmargin.apps.verbs.venues import sources_of
-from crossmargin.engine.interchange import ROWS
+from crossmargin.engine.interchange import ROWS, first_line, open_book
 from crossmargin.errors import AccountError, Fault
-from crossmargin.files.frames import first_line, open_book
 from crossmargin.model.profile import Rules
 from crossmargin.model.report import to_json, to_plain
 
@@ -200,7 +199,7 @@ class Run:
         self.rows = rows
         self.work = self.out.with_name(self.out.name + ".partial")
         self.parts = self.work / "parts"
-        self.file = open_book(path)
+        self.file = checked_book(path)
         rules = shard.rules
         self.identity = {
             "book": asdict(input_of(path)),

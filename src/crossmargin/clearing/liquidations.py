@@ -52,8 +52,6 @@ def liquidate_step(state: State, _watch: Watch, command: LiquidateStep) -> Decis
     walk = Walk(account, episode.at, {pool.pool.currency: fund})
     market, rules = as_market(state, account), state.rules[own.profile]
     following = next_step(walk, market, rules, command.pool)
-    if following is None:  # flat at the bankruptcy price, with a debt in one asset and another left to repay it from
-        following = next_step(walk._replace(at=0), market, rules, command.pool)
     if following is None:
         raise CommandRejected(own.id, "wrong_state", f"the programme has nothing to do on pool {command.pool}")
     step, after = following

@@ -312,18 +312,38 @@ def book_batches(book: Book, *, rows: int = ROWS) -> Iterator[Any]:
         yield from table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
 
 
-def read_book(path: str | Path) -> Book:
-    """The book of a Parquet file of the nested form. Raises :class:`AccountError` for a file that cannot be read."""
+def open_book(path: str | Path, *, metadata: Any = None) -> Any:
+    """The Parquet file of a book (a ``pyarrow.parquet.ParquetFile``); nothing but the footer is read.
+
+    Names come as dictionaries, whatever library wrote them. ``metadata``: the footer, for who opens the file again.
+    Raises :class:`AccountError` for a file that is missing, empty, cut short or not Parquet.
+    """
     pa = arrow()
     parquet = import_module("pyarrow.parquet")
     try:
-        file = parquet.ParquetFile(str(path))
+        footer = metadata or parquet.read_metadata(str(path))
+        paths = [footer.schema.column(number).path for number in range(len(footer.schema))]
+        names = [name for name in paths if name.startswith("holdings.") and name.endswith((".asset", ".symbol"))]
+        return parquet.ParquetFile(str(path), metadata=footer, read_dictionary=names)
+    except (OSError, pa.ArrowException) as problem:
+        raise AccountError(str(path), f"cannot be read as Parquet: {first_line(problem)}") from None
+
+
+def first_line(problem: BaseException) -> str:
+    """What a library complains of, in one line."""
+    return (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
+
+
+def read_book(path: str | Path) -> Book:
+    """The book of a Parquet file of the nested form. Raises :class:`AccountError` for a file that cannot be read."""
+    pa = arrow()
+    file = open_book(path)
+    try:
         # one row group at a time: what they hold below has dictionaries of its own in each
         groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise AccountError(str(path), f"is not a readable Parquet file: {error}") from error
-    table = pa.concat_tables(groups).unify_dictionaries() if groups else file.schema_arrow.empty_table()
-    return book_from_arrow(table)
+    except (OSError, pa.ArrowException) as problem:
+        raise AccountError(str(path), f"cannot be read as Parquet: {first_line(problem)}") from None
+    return book_from_arrow(pa.concat_tables(groups).unify_dictionaries() if groups else file.schema_arrow.empty_table())
 
 
 def write_book(path: str | Path, book: Book, *, rows: int = ROWS) -> None:
@@ -337,7 +357,10 @@ def write_book(path: str | Path, book: Book, *, rows: int = ROWS) -> None:
     first = next(batches)
     unfinished = Path(path).with_name(Path(path).name + ".unfinished")
     try:
-        with parquet.ParquetWriter(unfinished, first.schema, compression="lz4", use_dictionary=_NAMES) as writer:
+        # without Arrow's own schema, so that names are plain text to whoever reads them
+        with parquet.ParquetWriter(
+            unfinished, first.schema, compression="lz4", use_dictionary=_NAMES, store_schema=False
+        ) as writer:
             for batch in chain([first], batches):
                 writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
         unfinished.replace(path)

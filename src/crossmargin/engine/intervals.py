@@ -41,8 +41,9 @@ UNKNOWN = -2
 """The level of a pool without figures; -1 = no level reached."""
 WIDEST = 0.25
 """No interval of a mark is wider than this; farther on brackets are not looked at."""
-WIDEST_INDEX = 0.05
-"""The same for the price of an asset that contracts settle in: it scales what their marks can do."""
+WIDEST_INDEX, WIDEST_CASH = 0.05, 0.01
+"""The same for the price of a coin, and of a currency or stablecoin, that contracts settle in: it scales what their
+marks can do."""
 _PAR, _BY_VALUE, _BID_ASK = int(Worth.PAR), int(Worth.TIERED_BY_VALUE), int(Worth.BID_ASK)
 _ALL, _OR_BRACKET = int(Counted.ALL), int(Opening.LEVERAGE_OR_BRACKET)
 _SEVERE = 10
@@ -81,6 +82,8 @@ class Rulebook(NamedTuple):
     jumps: bool
     asset_prices: Bytes
     """Asset -> how many prices move what it is worth: none, its index, or index, bid and ask."""
+    widest: Floats
+    """Asset -> how wide an interval of its price may be where contracts settle in it; 0 where none moves it."""
 
 
 class Figures(NamedTuple):
@@ -110,8 +113,10 @@ class Hooks(NamedTuple):
     heads: NDArray[np.int32]
 
 
-def rulebook(tables: Tables, mark_fee: Floats, initial_mark_fee: Floats, asset_prices: Bytes) -> Rulebook:
-    """Compiled tables in the form of the kernels."""
+def rulebook(
+    tables: Tables, mark_fee: Floats, initial_mark_fee: Floats, asset_prices: Bytes, laws: tuple[Law, Law]
+) -> Rulebook:
+    """Compiled tables in the form of the kernels; ``laws``: theirs, or with the levels that are watched only."""
     rows, tiers = tables.brackets, tables.tiers
     ends = np.append(tables.first_tier[1:], len(tiers.ratio))
     ratios = [tiers.ratio[first:last] for first, last in zip(tables.first_tier, ends, strict=True)]
@@ -124,10 +129,11 @@ def rulebook(tables: Tables, mark_fee: Floats, initial_mark_fee: Floats, asset_p
         lowest_ratio=frozen([min(own.min(), tables.liability_ratio) for own in ratios]),
         highest_ratio=frozen([max(own.max(), tables.liability_ratio) for own in ratios]),
         liability_ratio=tables.liability_ratio, liability_rate=tables.liability_rate,
-        liability_initial_rate=tables.liability_initial_rate, shared=tables.laws[0], isolated=tables.laws[1],
+        liability_initial_rate=tables.liability_initial_rate, shared=laws[0], isolated=laws[1],
         mark_fee=mark_fee, initial_mark_fee=initial_mark_fee,
         judged_fees=tuple(fee if fee.any() else frozen(np.zeros((1, 1))) for fee in (mark_fee, initial_mark_fee)),
         jumps=tables.jumps, asset_prices=asset_prices,
+        widest=frozen(np.where(asset_prices == 0, 0.0, np.where(tables.cash, WIDEST_CASH, WIDEST_INDEX))),
     )  # fmt: skip
 
 
@@ -173,7 +179,7 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
     """Certify pools ``slots[start:stop]`` anew from their figures: new ends for all their lines.
 
     ``hanging``: whether to keep the lists in step; else ends are only written (a first build hangs them after).
-    ``now``: every price; ``volatility``: of every price, any one unit; ``scratch``: 4 columns, a row a line.
+    ``now``: every price; ``volatility``: of every price, any one unit; ``scratch``: 6 columns, a row a line.
     """
     pool_start, position_start, assets, cash = pools.start, pools.position_start, pools.asset, pools.cash
     instrument, size, charged, leverage = pools.instrument, pools.size, pools.charged, pools.leverage
@@ -190,7 +196,7 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
         level, equity = known[p], figures.equity[p]
         unheard = level == UNKNOWN
         # the room to the next levels, and back over the one that is reached
-        room = np.inf
+        ahead = back_to = np.inf
         kept_lo = kept_hi = opened_lo = opened_hi = 0.0
         reached = level >= 0
         if not unheard:
@@ -202,20 +208,19 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
                 left = equity - base * multiple
                 slack = 4 * (1 + multiple) * figures.bound[p]
                 if place == level:
-                    room = min(room, -left - slack)
+                    back_to = -left - slack
                     if on_initial:
                         opened_hi = multiple
                     else:
                         kept_hi = multiple
                 else:
-                    room = min(room, left - slack)
+                    ahead = min(ahead, left - slack)
                     if on_initial:
                         opened_lo = max(opened_lo, multiple)
                     else:
                         kept_lo = max(kept_lo, multiple)
         most = max(max(kept_lo, kept_hi), max(opened_lo, opened_hi))
         with_initial = opened_lo > 0 or opened_hi > 0
-        share = 0.0
         j = 0
         for h in range(pool_start[p], pool_start[p + 1]):
             if unheard:
@@ -227,7 +232,8 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
             price = 1.0 if par else rates.price[a]
             bid = 1.0 if par else rates.bid[a]
             ask = 1.0 if par else rates.ask[a]
-            high, low = (1 + WIDEST_INDEX, 1 - WIDEST_INDEX) if moving > 0 else (1.0, 1.0)
+            widest = 0.0 if pocket else rule.widest[a]
+            high, low = 1 + widest, 1 - widest
             unit_high, unit_low = price * high, price * low
             if law.weighted and not par:
                 if rule.worth[a] == _BID_ASK:
@@ -288,21 +294,18 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
                     i += 1
                 # what a rise and a fall of |x| can take, and give back over a level that is reached
                 gives, costs = (net * unit_low, net * unit_high) if net > 0 else (net * unit_high, 0.0)
-                up = max(kept_lo * soon, opened_lo * opened) * charge_high - gives
-                down = costs
-                if net > 0 and not stop_up and max(kept_lo * top, opened_lo * opened) * charge_high <= gives:
-                    limit_up = np.inf
-                if net <= 0 and not stop_down:
+                owes_more = max(kept_lo * soon, opened_lo * opened) * charge_high
+                owes_less = max(kept_hi * here, opened_hi * opened) * charge_high
+                if net > 0 and not stop_up and not reached:
+                    if max(kept_lo * top, opened_lo * opened) * charge_high <= gives:
+                        limit_up = np.inf
+                if not stop_down and (
+                    (net <= 0 and not reached) or (net > 0 and owes_less <= gives and ahead == np.inf)
+                ):
                     limit_down = np.inf
-                if reached:
-                    back = max(kept_hi * here, opened_hi * opened) * charge_high - gives
-                    up, down = max(up, costs), max(down, back)
-                    if costs > 0 and limit_up == np.inf:
-                        limit_up = WIDEST
-                    if back > 0 and limit_down == np.inf:
-                        limit_down = WIDEST
-                scratch[j, 0], scratch[j, 1] = max(down, 0.0), max(up, 0.0)
-                scratch[j, 2], scratch[j, 3] = limit_down, limit_up
+                scratch[j, 0], scratch[j, 1] = costs, max(owes_more - gives, 0.0)
+                scratch[j, 2], scratch[j, 3] = (max(owes_less - gives, 0.0), costs) if reached else (0.0, 0.0)
+                scratch[j, 4], scratch[j, 5] = limit_down, limit_up
                 j += 1
             if moving == 0:
                 continue
@@ -339,21 +342,25 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
                     charged_lo = charged_hi = 0.0
                 else:
                     charged_lo, charged_hi = needed_lo, needed_hi
-                down, up = max(most_gained, 0.0), max(charged_lo - least, 0.0)
-                if reached:
-                    down, up = max(down, charged_hi - least), max(up, most_gained)
-                scratch[j, 0], scratch[j, 1] = down, up
+                scratch[j, 0], scratch[j, 1] = max(most_gained, 0.0), max(charged_lo - least, 0.0)
+                scratch[j, 2] = max(charged_hi - least, 0.0) if reached else 0.0
+                scratch[j, 3] = max(most_gained, 0.0) if reached else 0.0
                 for side in range(2):
-                    limit = WIDEST_INDEX if busy else (WIDEST if scratch[j, side] > 0 else np.inf)
-                    scratch[j, 2 + side] = limit
+                    harmless = scratch[j, side] == 0 and scratch[j, 2 + side] == 0
+                    scratch[j, 4 + side] = widest if busy else (np.inf if harmless else WIDEST)
                 j += 1
         # a wider interval where the price moves more and matters less
+        lost = won = 0.0
         for j in range(lines if not unheard else 0):
             spread = volatility[driver_of[begin + j]] ** 2
-            most_taken = max(scratch[j, 0], scratch[j, 1])
-            if most_taken > 0:
-                share += most_taken / np.cbrt(most_taken / spread)
-        split = max(room, 0.0) / share * _SAFE if share > 0 else np.inf
+            slope = max(scratch[j, 0], scratch[j, 1])
+            if slope > 0:
+                lost += slope / np.cbrt(slope / spread)
+            slope = max(scratch[j, 2], scratch[j, 3])
+            if slope > 0:
+                won += slope / np.cbrt(slope / spread)
+        forward = max(ahead, 0.0) / lost * _SAFE if lost > 0 else np.inf
+        backward = max(back_to, 0.0) / won * _SAFE if won > 0 else np.inf
         waits = False
         for j in range(lines if unheard else 0):
             waits = waits or np.isnan(now[driver_of[begin + j]])
@@ -366,9 +373,11 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
             else:
                 spread = volatility[driver] ** 2
                 for side in range(2):
-                    width = scratch[j, 2 + side]
+                    width = scratch[j, 4 + side]
                     if scratch[j, side] > 0:
-                        width = min(width, split / np.cbrt(scratch[j, side] / spread))
+                        width = min(width, forward / np.cbrt(scratch[j, side] / spread))
+                    if scratch[j, 2 + side] > 0:
+                        width = min(width, backward / np.cbrt(scratch[j, 2 + side] / spread))
                     scratch[j, side] = max(width, 0.0)
                 down, up = scratch[j, 0], scratch[j, 1]
                 if driver < len(x_of) and rule.inverse[driver]:

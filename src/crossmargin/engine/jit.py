@@ -22,8 +22,18 @@ except ImportError as error:  # pragma: no cover - the extra is installed where 
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 _TEXTS = (
-    "formulas.py", "jit.py", "rows.py", "kernel.py", "crossings.py", "scenarios.py", "tables.py", "columns.py",
-    "buckets.py", "intervals.py", "ticking.py", "slots.py",
+    "formulas.py",
+    "jit.py",
+    "rows.py",
+    "kernel.py",
+    "crossings.py",
+    "scenarios.py",
+    "tables.py",
+    "columns.py",
+    "buckets.py",
+    "intervals.py",
+    "ticking.py",
+    "slots.py",
 )
 
 

@@ -73,8 +73,8 @@ def reached(equity, base, multiple, strict):
 
 @compiled
 def judge(
-    slots, start, stop, full, pools, x, price, bid, ask, first_row, cap, rate, deduction, initial_rate, worth, first_tier,
-    tier_cap, ratio, credit, liability_ratio, liability_rate, liability_initial_rate, shared, isolated_law,
+    slots, start, stop, full, pools, x, price, bid, ask, first_row, cap, rate, deduction, initial_rate, worth,
+    first_tier, tier_cap, ratio, credit, liability_ratio, liability_rate, liability_initial_rate, shared, isolated_law,
     has_fixed, has_fee, mark_fee, initial_mark_fee, jumps,
     out_equity, out_maintenance, out_headroom, out_bound, out_status, out_initial, out_level, out_kept, out_pnl,
     out_required, out_rest,
@@ -141,7 +141,7 @@ def judge(
                 while value > cap[row]:
                     row += _ONE
                 kept = bracket_requirement(value, rate[row], deduction[row])
-                if mark_fee[own_law, k] != 0:
+                if with_mark_fee:
                     kept += share_of(linear_notional(s, abs(mark)), mark_fee[own_law, k])
                 required += kept
                 size_of += abs(gain) + linear_notional(s, abs(mark)) + kept

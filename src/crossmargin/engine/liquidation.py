@@ -117,7 +117,9 @@ def next_step(state: State, market: Market, rules: Rules, pool_name: str) -> tup
         if view is None or not view.pool.liquidatable:
             return None
         programme = view.slot.programme
-        for at in range(state.at, len(programme)):
+        # what a later step did may give an earlier one work again: a closed loss is a debt that other coins repay
+        again = [at for at in range(state.at) if programme[at].step != "reduce_slice"]
+        for at in (*range(state.at, len(programme)), *again):
             rule = programme[at]
             plan = KINDS[rule.step](view, rule)
             if plan is not None:

@@ -50,12 +50,16 @@ def _cancel_orders(view: View, rule: Any) -> Plan | None:
 
 
 def _repay(view: View, rule: Any) -> Plan | None:
-    """The largest debt from the largest holding; called again until one of the two kinds runs out."""
+    """The largest debt from the largest holding; called again until one of the two kinds runs out.
+
+    Where the venue charges an unrealized loss as a debt, it is repaid as one.
+    """
     if view.pool.pool.isolated:
         return None
-    owned = [
-        (own.asset, own.asset.balance.wallet_balance - own.asset.balance.accrued_interest) for own in view.pool.assets
-    ]
+    owned = []
+    for own in view.pool.assets:
+        wallet = own.asset.balance.wallet_balance - own.asset.balance.accrued_interest
+        owned.append((own.asset, wallet + (min(own.pnl, own.pnl * 0) if own.asset.liability_rate else own.pnl * 0)))
     debts = [(asset, -amount) for asset, amount in owned if amount < 0]
     sources = [(asset, amount) for asset, amount in owned if amount > 0]
     if not debts or not sources:

@@ -74,7 +74,7 @@ class Slots:
     figures: Figures
     hooks: Hooks
 
-    def __init__(self, bound: Bound, asset_prices: NDArray[np.uint8], *, threads: int | None) -> None:
+    def __init__(self, bound: Bound, asset_prices: NDArray[np.uint8], prices: int, *, threads: int | None) -> None:
         own, tables = bound.pools, bound.tables
         self.tables: Tables = tables
         self.asset_prices = asset_prices
@@ -89,7 +89,7 @@ class Slots:
         for rows, types in _FIGURES.items():
             table = getattr(self, rows)
             table.columns |= {f"figure_{name}": np.zeros(table.room, kind) for name, kind in types.items()}
-        self.heads = empty_heads(len(tables.instruments) + int(asset_prices.max(initial=0)) * len(tables.assets))
+        self.heads = empty_heads(prices)
         self.line = _Table(0, {"pool": np.int32, "driver": np.int32})
         self.nodes = empty_nodes(0)
         self._look()
@@ -238,8 +238,7 @@ class Overlay:
         instrument = np.array([*(place[0][name] for name in rows.instruments), -1], np.int32)[rows.instrument]
         asset = np.array([*(place[1][name] for name in rows.assets), -1], np.int32)[rows.asset]
         account = [
-            self._account(purse) if purse < self.purses else self._number(rows, n)
-            for n, purse in enumerate(purses)
+            self._account(purse) if purse < self.purses else self._number(rows, n) for n, purse in enumerate(purses)
         ]
         return replace(
             rows, instruments=self.base.instruments, assets=self.base.assets, instrument=instrument, asset=asset,

@@ -170,7 +170,18 @@ def advance(at, limit, moves, now, pools, rates, rule, figures, hooks, standing,
                 counters[CHANGED] += 1
             level[p] = new[n]
         _certify(
-            pending, 0, waiting, True, level, pools, rates, rule, figures, now.price, now.volatility, hooks,
+            pending,
+            0,
+            waiting,
+            True,
+            level,
+            pools,
+            rates,
+            rule,
+            figures,
+            now.price,
+            now.volatility,
+            hooks,
             standing.scratch,
         )
         counters[WAITING] = 0

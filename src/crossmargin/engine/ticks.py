@@ -25,7 +25,7 @@ from crossmargin.engine.intervals import UNKNOWN, certify, rulebook
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
 from crossmargin.engine.slots import Overlay, Slots
-from crossmargin.engine.tables import Prices, Tables, Worth, compile_rules
+from crossmargin.engine.tables import Law, Prices, Tables, Worth, compile_rules
 from crossmargin.engine.ticking import (
     AT_LINE,
     CHANGED,
@@ -136,12 +136,14 @@ class TickIndex:
         *,
         volatility: Mapping[str, float] | None = None,
         threads: int | None = None,
+        liquidation_only: bool = False,
         check: bool = False,
         scan_from: int | None = None,
     ) -> None:
         self.check = check
         self.threads = threads
         self.scan_from = scan_from
+        self.liquidation_only = liquidation_only
         self._volatility = dict(volatility or {})
         self._counters = np.zeros(9, np.int64)
         self._counts = dict.fromkeys(("rejudged", "scans", "missed"), 0)
@@ -158,8 +160,10 @@ class TickIndex:
         if not self.feed.threefold:
             moving[tables.reference] = 0  # 1 by definition
         asset_prices = frozen(moving if tables.unified else moving * 0, np.uint8)
-        self.slots = Slots(bound, asset_prices, threads=self.threads)
-        self._rule = rulebook(tables, bound.mark_fee, bound.initial_mark_fee, asset_prices)
+        self.slots = Slots(bound, asset_prices, len(self.feed.now.price), threads=self.threads)
+        self._first_level = np.array([len(law.level_multiple) - 1 for law in tables.laws]) * self.liquidation_only
+        laws = tuple(_from_level(law, first) for law, first in zip(tables.laws, self._first_level, strict=True))
+        self._rule = rulebook(tables, bound.mark_fee, bound.initial_mark_fee, asset_prices, laws)
         self._own: dict[int, dict[int, int]] = {}
         self._loose = np.empty(0, np.int32)
         self._notes: Standing | None = None
@@ -185,7 +189,7 @@ class TickIndex:
         own = self.slots
         certify(
             slots, start, stop, hanging, own.known, own.pools, self.feed.rates, self._rule, own.figures, self.feed.now.price,
-            self.feed.now.volatility, own.hooks, np.empty((self.slots.most_lines, 4)),
+            self.feed.now.volatility, own.hooks, np.empty((self.slots.most_lines, 6)),
         )  # fmt: skip
 
     def _scratch(self) -> Standing:
@@ -198,7 +202,7 @@ class TickIndex:
                 change_move=np.empty(2 * room, np.int64), change_pool=np.empty(2 * room, np.int32),
                 change_old=np.empty(2 * room, np.int8), change_new=np.empty(2 * room, np.int8),
                 line_pool=np.empty(room, np.int32), line_old=np.empty(room, np.int8),
-                counters=self._counters, scratch=np.empty((own.most_lines, 4)),
+                counters=self._counters, scratch=np.empty((own.most_lines, 6)),
             )  # fmt: skip
         return self._notes
 
@@ -321,7 +325,6 @@ class TickIndex:
         return [(move, int(slots[n]), int(old[n]), int(level[n])) for n in rows]
 
     def _changes(self, rows: Sequence[tuple[int, int, int, int]]) -> Changes:
-        own, tables = self.slots, self.tables
         table = np.array(rows, np.int64).reshape(-1, 4)
         slot = table[:, 1]
         purse, currency = self._names(slot)
@@ -330,9 +333,9 @@ class TickIndex:
             tick=frozen(table[order, 0], np.int64),
             purse=frozen(purse[order], np.int64),
             currency=frozen(currency[order], np.int32),
-            old=frozen(table[order, 2], np.int8),
-            new=frozen(table[order, 3], np.int8),
-            assets=tables.assets,
+            old=self._places(slot[order], table[order, 2]),
+            new=self._places(slot[order], table[order, 3]),
+            assets=self.tables.assets,
         )
 
     def _names(self, slots: NDArray[Any]) -> tuple[NDArray[np.int64], Codes]:
@@ -359,7 +362,8 @@ class TickIndex:
                 own = measure(found[0] if shared else next(pool for pool in found if pool.name == name))
             except CrossmarginError:
                 return UNKNOWN
-            reached = [place for place, (rule, m) in enumerate(own.pool.ladder) if own.reached(rule.requirement, m)]
+            watched = own.pool.ladder[self._first_level[pools.law[slot]] :]
+            reached = [place for place, (rule, m) in enumerate(watched) if own.reached(rule.requirement, m)]
         return reached[-1] if reached else -1
 
     # changes between ticks ---------------------------------------------------------------------------------------
@@ -418,9 +422,7 @@ class TickIndex:
         if self.tables.unified:
             return {-1: purse}
         start = self._overlay.base.holding_start
-        return {
-            int(self._overlay.base.asset[slot]): slot for slot in range(int(start[purse]), int(start[purse + 1]))
-        }
+        return {int(self._overlay.base.asset[slot]): slot for slot in range(int(start[purse]), int(start[purse + 1]))}
 
     def _widen(self, rows: Book) -> None:
         """Make the index anew where rows bring names that it does not have."""
@@ -429,9 +431,7 @@ class TickIndex:
         assets = [name for name in rows.assets if name not in set(tables.assets)]
         if instruments or assets:
             book = self._overlay.book()
-            wider = replace(
-                book, instruments=(*tables.instruments, *instruments), assets=(*tables.assets, *assets)
-            )
+            wider = replace(book, instruments=(*tables.instruments, *instruments), assets=(*tables.assets, *assets))
             self._again(wider, tables.rules)
 
     def change_rules(self, rules: Rules) -> Changes:
@@ -486,7 +486,7 @@ class TickIndex:
         return Levels(
             purse=frozen(purse[order], np.int64),
             currency=frozen(currency[order], np.int32),
-            level=frozen(self.slots.known[slots][order], np.int8),
+            level=self._places(slots[order], self.slots.known[slots[order]]),
             assets=self.tables.assets,
         )
 
@@ -507,3 +507,16 @@ class TickIndex:
         slots = np.array([row[0] for row in wrong], np.int32)
         self._certify(slots, 0, len(slots), hanging=True)
         return wrong
+
+    def _places(self, slots: NDArray[Any], level: NDArray[Any]) -> NDArray[np.int8]:
+        """Levels as places of the whole ladder, where only part of it is watched."""
+        first = self._first_level[self.slots.pools.law[slots]]
+        return frozen(np.where(level >= 0, level + first, level), np.int8)
+
+
+def _from_level(law: Law, first: int) -> Law:
+    """A law with the levels of its ladder from one on."""
+    return law._replace(
+        level_on_initial=frozen(law.level_on_initial[first:], np.bool_),
+        level_multiple=frozen(law.level_multiple[first:]),
+    )

@@ -1,4 +1,4 @@
-"""Parquet files of books: what their columns must be, opened without reading more than the footer.
+"""Tables of a book: what their columns must be.
 
     account       text or integer; the purses of one account stand next to each other
     isolated      whether the purse is the pocket of one isolated position
@@ -86,36 +86,13 @@ def _misfits(path: str, found: Iterable[Any], columns: Mapping[str, str]) -> Ite
             yield from _misfits(f"{path}{field.name}.", field.type.value_type, _BELOW[field.name])
 
 
-def open_book(path: str, *, metadata: Any = None) -> Any:
-    """A Parquet file of a book (a ``pyarrow.parquet.ParquetFile``), its columns checked.
-
-    Raises :class:`AccountError` for a file that is missing, empty, cut short or not Parquet, and for its columns.
-    ``metadata``: the footer, for who opens the same file again.
-    """
-    file = _open(path, AccountError, metadata)
-    if metadata is None:
-        check_schema(file.schema_arrow, path)
-    return file
-
-
-def _open(path: str, error: type[CrossmarginError], metadata: Any = None) -> Any:
-    try:
-        return parquet.ParquetFile(path, metadata=metadata)
-    except (OSError, pa.ArrowException) as problem:
-        raise error(path, f"cannot be read as Parquet: {first_line(problem)}") from None
-
-
 def read_rows(path: str, error: type[CrossmarginError], check: Callable[[list[str]], None]) -> list[dict[str, Any]]:
     """The rows of a small Parquet table, its column names checked first."""
-    file = _open(path, error)
-    check(list(file.schema_arrow.names))
     try:
+        file = parquet.ParquetFile(path)
+        check(list(file.schema_arrow.names))
         rows: list[dict[str, Any]] = file.read().to_pylist()
     except (OSError, pa.ArrowException) as problem:
-        raise error(path, f"cannot be read as Parquet: {first_line(problem)}") from None
+        why = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise error(path, f"cannot be read as Parquet: {why}") from None
     return rows
-
-
-def first_line(problem: BaseException) -> str:
-    """What a library complains of, in one line."""
-    return (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")

@@ -153,7 +153,10 @@ class Yield(Noun):
 
 
 class Buffer(Noun):
-    """What a pool keeps above its liquidation level: an ``amount`` in its currency, a ``share`` of its requirement."""
+    """What a pool keeps above its liquidation level: an ``amount`` in its currency and a ``share`` of that level.
+
+    The level is the maintenance margin times the multiple at which the venue liquidates, nearly everywhere 1.
+    """
 
     amount: NonNegative = _ZERO
     share: Annotated[NonNegative, Field(le=100)] = _ZERO

@@ -31,7 +31,7 @@ from crossmargin.files.markets import read_market
 from crossmargin.model.instrument import CASH
 
 TITLE = "## A book from Parquet to Parquet (`python benchmarks/batch.py --write`)"
-ROUNDS = 5
+ROUNDS = 3
 PROFILE = "plain-cross"
 
 
@@ -137,10 +137,9 @@ def peak(folder: Path, pools: int) -> str:
 
 
 def table(found: list[list[str]]) -> str:
-    head = (
-        "| asked | runner alone | Parquet to Parquet | processor time / runner | two threads | gain | two processes of a local Dask cluster |\n"
-        "|---|---|---|---|---|---|---|\n"
-    )
+    names = ["asked", "runner alone", "Parquet to Parquet", "processor time / runner", "two threads", "gain",
+             "two local Dask workers"]  # fmt: skip
+    head = "| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|\n"
     return head + "".join("| " + " | ".join(row) + " |\n" for row in found)
 
 

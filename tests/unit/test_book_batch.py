@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -435,6 +438,34 @@ def test_a_damaged_part_is_made_again(made: tuple[Path, Path], tmp_path: Path) -
     assert [part.name for part in manifest.parts] == [f"part-{n:05d}.parquet" for n in range(6)]
     for part in manifest.parts:
         assert sha256_of(tmp_path / "out" / part.name) == part.sha256
+
+
+def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_later(
+    made: tuple[Path, Path], uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.fsync, itertools.count()
+
+    def full(handle: int) -> None:
+        if next(calls) > 7:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    out = tmp_path / "out"
+    run = Run(str(made[0]), str(made[1]), str(out), shard(made[1], thresholds=True), rows=100)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises((AccountError, OSError), match="No space left on device"):
+        run.execute(Threads(1))
+    monkeypatch.undo()
+    assert not out.exists()
+    Run(str(made[0]), str(made[1]), str(out), shard(made[1], thresholds=True), rows=100).execute(Threads(1))
+    assert _bytes(out) == _bytes(uninterrupted)
+
+
+def test_two_runs_do_not_work_on_one_output(made: tuple[Path, Path], tmp_path: Path) -> None:
+    first = Run(str(made[0]), str(made[1]), str(tmp_path / "out"), shard(made[1]))
+    with pytest.raises(AccountError, match="is in work by another process"):
+        Run(str(made[0]), str(made[1]), str(tmp_path / "out"), shard(made[1]))
+    first.execute(Threads(1))
 
 
 @pytest.mark.parametrize("what", ["book", "market", "thresholds", "profile", "rows_per_part"])

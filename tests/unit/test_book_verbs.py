@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyarrow import parquet
+from pyarrow import csv, parquet
 from typer.testing import CliRunner
 
 from crossmargin.apps.batch import books_of
 from crossmargin.apps.cli import app
+from crossmargin.engine.interchange import book_from_frames, read_book
 
 # BTC at 50,000 and ETH at 2,500; both keep 1 %, so that every figure can be worked by hand
 MARKET = """
@@ -161,6 +162,15 @@ def test_unknown_is_exit_5_and_counted(folder: Path, tmp_path: Path) -> None:
     assert code == 5
     assert manifest["tally"]["reasons"] == {"mark_price_missing": 2}
     assert manifest["tally"]["status"]["unknown"] == 2
+    code, found = asked(tmp_path, "summary")
+    assert (code, found["reasons"]) == (5, {"mark_price_missing": 2})
+    # the contract without a mark comes last, its positions counted, its value unknown
+    last = found["instruments"][-1]
+    assert (last["symbol"], last["positions"]) == ("ETH/USDT:USDT", 2)
+    assert {last[name] for name in ("long_notional", "short_notional", "largest", "value")} == {None}
+    words = ("--market", tmp_path / "market.toml", "--profile", "plain-cross")
+    assert "unknown" in run("summary", tmp_path / "book.parquet", *words, "--html", tmp_path / "page.html")[1]
+    assert asked(tmp_path, "threshold")[1]["unknown"] == 2
 
 
 def test_a_book_becomes_account_files_and_a_book_again(folder: Path, tmp_path: Path) -> None:
@@ -190,6 +200,13 @@ def test_a_made_up_book_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
                      "--out", tmp_path / "out", "--json")  # fmt: skip
     tally = json.loads(text)["tally"]
     assert (code, tally["pools"], tally["status"]["unknown"], tally["reasons"]) == (4, 200, 0, {})
+
+
+def test_the_book_of_the_examples_is_its_tables() -> None:
+    folder = Path(__file__).parents[2] / "examples" / "book"
+    balances, positions = (csv.read_csv(folder / f"{name}.csv") for name in ("balances", "positions"))
+    file, tables = read_book(folder / "book.parquet"), book_from_frames(balances, positions)
+    assert list(file.to_accounts(profile="plain-cross")) == list(tables.to_accounts(profile="plain-cross"))
 
 
 BAD = {

@@ -137,7 +137,6 @@ class Problem:
     """By coin whose amount must not change: the coins that a unit of each decision buys."""
     size: Decimal = _ONE
     """The money at stake, in the fund's currency: what figures are measured against."""
-    notes: list[str] = field(default_factory=list)
 
     def id(self, account: int) -> str:
         """The name of an account."""

@@ -190,6 +190,7 @@ def judge(rounds: Rounds, shocks: Shocks, x: Sequence[Decimal], *, tighten: bool
     for account, books in enumerate(runner.books):
         if not rounds.guards[account]:
             continue
+        rounds.add_worst_of_box(account, books.account)
         found, judged = _scenarios(rounds, shocks, account, books, every=every)
         exact, total = exact + judged, total + len(shocks)
         worst |= {(account, pool): own for pool, own in found.items()}

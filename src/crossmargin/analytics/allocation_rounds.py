@@ -77,6 +77,18 @@ class Found(NamedTuple):
     rounds: int
 
 
+class _Look(NamedTuple):
+    """A point to be judged: the decisions, the headroom asked for, what the elastic form has broken already.
+
+    ``seed``: add lines whether something breaks or not.
+    """
+
+    x: list[Decimal]
+    z: float = 0.0
+    broken: Mapping[Any, float] = {}
+    seed: bool = False
+
+
 @dataclass(slots=True)
 class _Cut:
     """A room's line as it stands in the programme, to see whether it is tight at another point."""
@@ -274,13 +286,12 @@ class Rounds:
     def run(self, master: Master) -> Found:
         """Solve, judge everything, add the lines of what breaks, until nothing does."""
         if not self._added:
-            self._look(master, [_ZERO] * len(self.problem.decisions), -float("inf"), seed=True)
+            self._look(master, _Look([_ZERO] * len(self.problem.decisions), seed=True))
         for count in range(1, _MOST_ROUNDS + 1):
             solved = master.solve()
             if solved.status != "optimal":
                 return Found(solved, count)
-            z = solved.values.get("z", 0.0)
-            if not self._look(master, self.point(solved), z, broken=solved.values):
+            if not self._look(master, _Look(self.point(solved), solved.values.get("z", 0.0), solved.values)):
                 return Found(solved, count)
         raise UnsupportedRule("allocation", f"the lines do not close in after {_MOST_ROUNDS} rounds")
 
@@ -297,21 +308,13 @@ class Rounds:
             found.append(min(cut, decision.most) if decision.most is not None else cut)
         return found
 
-    def _look(
-        self,
-        master: Master,
-        x: list[Decimal],
-        z: float,
-        *,
-        seed: bool = False,
-        broken: Mapping[Any, float] | None = None,
-    ) -> int:
+    def _look(self, master: Master, at: _Look) -> int:
         """Judge every pool at a point; add the lines of what breaks there. Returns how many lines were new."""
         added = 0
         for account, _ in enumerate(self.problem.books):
             for stage in self._stages(account):
-                added += self._at_present(master, account, stage, x, seed=seed, broken=broken or {})
-            added += self._in_scenarios(master, account, x, z, seed=seed, broken=broken or {})
+                added += self._at_present(master, account, stage, at)
+            added += self._in_scenarios(master, account, at)
         return added
 
     def _stages(self, account: int) -> Iterator[int]:
@@ -320,16 +323,11 @@ class Rounds:
         changed = {e.stage for d in problem.decisions for e in d.effects if e.account == account}
         yield from sorted(changed | {OPENED})
 
-    def _account(self, account: int, x: list[Decimal], stage: int) -> Account:
-        return self.problem.account_at(account, x, stage)
-
-    def _at_present(
-        self, master: Master, account: int, stage: int, x: list[Decimal], *, seed: bool, broken: Mapping[Any, float]
-    ) -> int:
+    def _at_present(self, master: Master, account: int, stage: int, at: _Look) -> int:
         """Every line of the venue, at the present prices after a stage."""
         problem, context = self.problem, Context(account, stage, None)
         books = problem.books[account]
-        there = self._account(account, x, stage)
+        there = problem.account_at(account, at.x, stage)
         prepared = prepare(there, books.market, books.rules)
         short = set()
         for pool in prepared.pools:
@@ -339,18 +337,17 @@ class Rounds:
             for name, room in rooms_of(state, context, leaving=problem.leaves(account, stage)).items():
                 least = self.needed(account, stage, pool.name, name)
                 slack = float("-inf") if room is None else float(room - least) * price
-                if seed or slack < self._broken(name, pool.name, account, broken):
+                if at.seed or slack < self._broken(name, pool.name, account, at):
                     short.add(pool.name)
         short &= self.guards[account] | set(guarded(prepared))
         if not short:
             return 0
-        return self._cut(master, context, x, there, books.market, short)
+        return self._cut(master, context, at.x, there, books.market, short)
 
-    def _broken(self, name: str, pool: str, account: int, broken: Mapping[Any, float]) -> float:
+    def _broken(self, name: str, pool: str, account: int, at: _Look) -> float:
         """Below which slack a room counts as broken; in the elastic form what is broken already is paid for."""
-        return -_TIGHT * self._size - broken.get(
-            ("broken", limit_name(self.problem, account, pool, name)), 0.0
-        ) * float(self._price(account, pool))
+        paid = at.broken.get(("broken", limit_name(self.problem, account, pool, name)), 0.0)
+        return -_TIGHT * self._size - paid * self._price(account, pool)
 
     def _price(self, account: int, pool: str) -> float:
         return float(self.problem.prices[self.currencies[account, pool]])
@@ -361,16 +358,13 @@ class Rounds:
             return _ZERO
         return min(_ZERO, self.base.get((account, stage, pool, name), _ZERO))
 
-    def _in_scenarios(
-        self, master: Master, account: int, x: list[Decimal], z: float, *, seed: bool, broken: Mapping[Any, float]
-    ) -> int:
+    def _in_scenarios(self, master: Master, account: int, at: _Look) -> int:
         """Every scenario at the end of the plan."""
         problem, books = self.problem, self.problem.books[account]
         if not self.guards[account]:
             return 0
-        there = self._account(account, x, OPENED)
-        if problem.fund.safety.box:
-            self._worst_of_box(account, there)
+        there = problem.account_at(account, at.x, OPENED)
+        self.add_worst_of_box(account, there)
         key = (there.balances, there.positions, len(self.shocks))
         if account in self._seen and self._seen[account][0] == key:
             _, names, rooms = self._seen[account]
@@ -385,23 +379,25 @@ class Rounds:
                 continue
             price = float(problem.prices[currency])
             amount = float(problem.fund.safety.buffer(problem.id(account), pool).amount)
-            slack = (rooms[:, column] - amount) * price - (0.0 if seed else z)
+            slack = (rooms[:, column] - amount) * price - at.z
             order = np.argsort(slack, kind="stable")[:_MANY] if len(slack) <= 10_000 else _least_of(slack, _MANY)
             for row in order.tolist():
-                if seed or slack[row] < self._broken(SAFETY, pool, account, broken):
+                if at.seed or slack[row] < self._broken(SAFETY, pool, account, at):
                     wanted.setdefault(row, set()).add(pool)
         added = 0
         exact = prepare(there, books.market, books.rules) if wanted else None
         for row, pools in wanted.items():
             assert exact is not None  # there is something wanted
             market = self.shocks.market(exact, account, row)
-            added += self._cut(master, Context(account, OPENED, row), x, there, market, pools)
+            added += self._cut(master, Context(account, OPENED, row), at.x, there, market, pools)
         return added
 
-    def _worst_of_box(self, account: int, there: Account) -> None:
-        """The worst point of the box for each pool becomes a scenario, if it is not one yet."""
+    def add_worst_of_box(self, account: int, there: Account) -> None:
+        """The worst point of the box for each pool becomes a scenario, if there is a box and it is not one yet."""
         problem, books = self.problem, self.problem.books[account]
         bounds = problem.fund.safety.box
+        if not bounds:
+            return
         prepared = stricter(prepare(there, books.market, books.rules), problem)
         for pool in prepared.pools:
             if pool.name in self.guards[account]:

@@ -18,7 +18,7 @@ from crossmargin.analytics.book import BookReport, BookThresholds, evaluate_book
 from crossmargin.engine import formulas
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Floats, Offsets, Reason, Side, Status
-from crossmargin.engine.tables import Prices, Tables, compile_rules
+from crossmargin.engine.tables import Prices, Tables, compile_rules, usable
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.profile import Rules
@@ -46,7 +46,7 @@ class PoolRisk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstrumentConcentration:
-    """What the book has in one contract: positions, and their value at the mark in the settle asset ``currency``.
+    """What the book has in one contract: positions, and their value at the mark (None without one) in ``currency``.
 
     ``value``: longs and shorts in the profile's currency, where the settle asset's price is known; the list goes by it.
     """
@@ -54,9 +54,9 @@ class InstrumentConcentration:
     symbol: str
     currency: str
     positions: int
-    long_notional: float
-    short_notional: float
-    largest: float
+    long_notional: float | None
+    short_notional: float | None
+    largest: float | None
     value: float | None
 
 
@@ -306,8 +306,8 @@ def _known(value: Any) -> float | None:
 
 
 def _by_contract(book: Book, tables: Tables, mark: Floats) -> NDArray[np.float64]:
-    """(positions, long notional, short notional, largest) of each contract; without a mark its notional is NaN."""
-    count = len(book.instruments)
+    """(positions, long notional, short notional, largest) of each contract; without a mark its notionals are NaN."""
+    count, mark = len(book.instruments), usable(mark)
     known = (book.instrument >= 0) & np.isfinite(book.quantity)
     code = book.instrument[known]
     size = book.quantity[known] * tables.contract_size[code]
@@ -322,6 +322,7 @@ def _by_contract(book: Book, tables: Tables, mark: Floats) -> NDArray[np.float64
     found[:, 1] = np.bincount(code, np.where(size > 0, value, 0), minlength=count)
     found[:, 2] = np.bincount(code, np.where(size < 0, value, 0), minlength=count)
     np.fmax.at(found[:, 3], code, value)
+    found[np.isnan(mark), 1:] = np.nan
     return found
 
 
@@ -361,9 +362,9 @@ def _contract(name: str, row: NDArray[np.float64], prices: Mapping[str, float]) 
         symbol=name,
         currency=settle,
         positions=int(row[0]),
-        long_notional=float(row[1]),
-        short_notional=float(row[2]),
-        largest=float(row[3]),
+        long_notional=_known(row[1]),
+        short_notional=_known(row[2]),
+        largest=_known(row[3]),
         value=_known((row[1] + row[2]) * prices.get(settle, np.nan)),
     )
 

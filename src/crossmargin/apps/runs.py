@@ -2,7 +2,7 @@
 
     OUT              a folder of part-*.parquet, one row a pool; it appears only when every part is in it
     OUT.manifest.json    what was judged by which rules, in numbers, with the checksum of every input and part
-    OUT.partial/     a run that has not ended: run.json (what it is), parts.jsonl (what is done), parts/
+    OUT.partial/     a run that has not ended: run.json (what it is), parts.jsonl (what is done), parts/, lock
 
 A part is written under another name, flushed to the disk, renamed, and then listed. So a run that is killed leaves
 nothing that looks whole, and the next one with the same inputs goes on after the last listed part. Parts hold no time
@@ -19,9 +19,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -148,15 +149,21 @@ def _write_part(folder: Path, number: int, result: Any, tally: Tally) -> Part:
 def _write(path: Path, data: Any) -> None:
     """A file that is whole or not there: another name, flushed to the disk, then renamed."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    unfinished.rename(path)
-    _flush_folder(path.parent)
+    try:
+        with unfinished.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(path)
+        _flush_folder(path.parent)
+    except OSError as problem:
+        raise AccountError(str(path), f"cannot be written: {problem.strerror or problem}") from None
 
 
 def _flush_folder(folder: Path) -> None:
+    """A rename lasts once its folder is on the disk; Windows flushes folders by itself."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -216,44 +223,48 @@ class Run:
             if self.work.exists() and not self.parts.exists():
                 shutil.rmtree(self.work)  # a run that was killed after its last step
             raise AccountError(str(self.out), "exists; remove it, or write to another name")
-        self.done = self._resumed() if self.work.exists() else self._begun()
+        try:
+            self.parts.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise AccountError(str(self.work), f"cannot be made: {problem.strerror or problem}") from None
+        self._lock = _locked(self.work)
+        self.done = self._resumed() if (self.work / "run.json").exists() else self._begun()
 
     @property
     def purses(self) -> int:
         """How many rows the book has."""
         return int(self.file.metadata.num_rows)
 
+    @property
+    def _manifest(self) -> Path:
+        return self.out.with_name(self.out.name + ".manifest.json")
+
     def _begun(self) -> dict[str, Part]:
-        try:
-            self.parts.mkdir(parents=True)
-        except OSError as problem:
-            raise AccountError(str(self.work), f"cannot be made: {problem.strerror or problem}") from None
+        self._manifest.unlink(missing_ok=True)  # that of an output that is gone
         _write(self.work / "run.json", to_json(self.identity).encode())
         return {}
 
     def _resumed(self) -> dict[str, Part]:
         """The parts that an interrupted run has listed, if it was the same run; what it did not list is removed."""
-        try:
-            before = json.loads((self.work / "run.json").read_bytes())
-        except (OSError, ValueError):
-            shutil.rmtree(self.work)
-            return self._begun()
+        before = json.loads((self.work / "run.json").read_bytes())
         faults = [
-            Fault(key, str(to_plain(value))[:60], f"has changed; the interrupted run had {str(before.get(key))[:60]}")
+            Fault(key, str(value)[:60], f"has changed; the interrupted run had {str(before.get(key))[:60]}")
             for key, value in self.identity.items()
-            if before.get(key) != to_plain(value)
+            if before.get(key) != value
         ]
         if faults:
             where = f"{self.work} belongs to another run; remove it to begin anew"
             raise AccountError(where, faults)
-        done = dict(_listed(self.work / "parts.jsonl"))
-        for path in list(self.parts.iterdir()):
-            part = done.get(path.name)
-            if part is None or sha256_of(path) != part.sha256:
+        listed = dict(_listed(self.work / "parts.jsonl"))
+        done = {}
+        for path in sorted(self.parts.iterdir()):
+            part = listed.get(path.name)
+            if part is not None and sha256_of(path) == part.sha256:
+                done[path.name] = part
+            else:
                 path.unlink()
-                done.pop(path.name, None)
-        missing = [name for name in done if not (self.parts / name).exists()]
-        return {name: part for name, part in done.items() if name not in missing}
+        _write(self.work / "parts.jsonl", b"".join(map(_line, done.values())))
+        return done
 
     def tasks(self) -> list[Task]:
         """The row groups that are not done, each with the parts of it that are."""
@@ -271,15 +282,14 @@ class Run:
     def execute(self, executor: Executor, progress: Callable[[int], None] = lambda _: None) -> Manifest:
         """Judge what is not done and put the output in its place. ``progress`` is called with purses that are done."""
         progress(sum(part.tally.purses for part in self.done.values()))
-        with (self.work / "parts.jsonl").open("ab") as journal:
+        with self._lock, (self.work / "parts.jsonl").open("ab") as journal:
             for parts in executor.run(self.tasks(), self.shard, self.file.metadata):
-                for part in parts:
-                    journal.write(json.dumps(to_plain(part)).encode() + b"\n")
-                    self.done[part.name] = part
+                journal.write(b"".join(map(_line, parts)))
                 journal.flush()
                 os.fsync(journal.fileno())
+                self.done |= {part.name: part for part in parts}
                 progress(sum(part.tally.purses for part in parts))
-        return self._finished()
+            return self._finished()
 
     def _finished(self) -> Manifest:
         parts = tuple(self.done[name] for name in sorted(self.done))
@@ -298,11 +308,29 @@ class Run:
             }
         )
         # the manifest first: where the output is, its manifest is too
-        _write(self.out.with_name(self.out.name + ".manifest.json"), to_json(manifest).encode() + b"\n")
+        _write(self._manifest, to_json(manifest).encode() + b"\n")
         self.parts.rename(self.out)
         _flush_folder(self.out.parent)
         shutil.rmtree(self.work)
         return manifest
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    """A handle that keeps other processes out of a run until it is closed, or its process is no more."""
+    handle = (folder / "lock").open("ab")
+    if os.name != "nt":
+        fcntl = import_module("fcntl")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.close()
+            raise AccountError(str(folder), "is in work by another process; wait for it, or end it") from None
+    return handle
+
+
+def _line(part: Part) -> bytes:
+    """A part as one line of the journal."""
+    return json.dumps(to_plain(part)).encode() + b"\n"
 
 
 def _listed(journal: Path) -> Iterator[tuple[str, Part]]:

@@ -85,7 +85,7 @@ def place_end(node, driver, end, nodes, heads):
         if farther:
             return
         unhang(node, nodes, heads)
-    if end != 0.0 and end != np.inf:
+    if not (end == 0.0 or np.isinf(end)):
         hang(node, driver, end, nodes, heads)
 
 
@@ -115,7 +115,7 @@ def sweep(driver, old, new, nodes, heads, line_pool, standing, pending, count):
                     standing[pool] = 1
                     pending[count] = pool
                     count += 1
-            elif end == 0.0 or end == np.inf:
+            elif not 0 < end < np.inf:
                 unhang(node, nodes, heads)
             elif bucket(end) & _MASK != place:
                 unhang(node, nodes, heads)

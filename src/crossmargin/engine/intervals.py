@@ -6,12 +6,12 @@ they were certified, wherever inside the other prices are.
 **Why.** Take a level with requirement R and multiple m; ``room = equity - m R``. Prices go from the point of
 certification to another point of the box in two steps.
 
-1. *Marks.* A mark changes the PnL and the requirement of the contracts on it, in units of the asset they settle in. One
-   unit of PnL is worth between ``unit_low`` and ``unit_high`` in the pool's currency, whatever the tier, the sign of the
-   balance and the asset's own price within its interval; one unit of requirement costs at most ``charge_high``. A
-   marginal table's slope is at most the highest rate up to the value at the interval's end (brackets that jump end the
-   interval before the jump). So the room that a relative move ``w`` up or down can take is at most ``slope x w``, with
-   one slope a side, a sum over the marks that holds for any order and combination of their moves.
+1. *Marks.* A mark changes the PnL and the requirement of the contracts on it, in units of the asset they settle in.
+   One unit of PnL is worth between ``unit_low`` and ``unit_high`` in the pool's currency, whatever the tier, the sign
+   of the balance and the asset's own price within its interval; one unit of requirement costs at most ``charge_high``.
+   A marginal table's slope is at most the highest rate up to the value at the interval's end (brackets that jump end
+   the interval before the jump). So the room that a relative move ``w`` up or down can take is at most ``slope x w``,
+   with one slope a side, a sum over the marks that holds for any order and combination of their moves.
 2. *Prices of assets.* With amounts as certified, each holding is worth ``amount x price`` by a rule that is linear or,
    tiered by value, monotone with a known steepest slope. Again at most ``slope x w``.
 
@@ -219,7 +219,7 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
                         opened_lo = max(opened_lo, multiple)
                     else:
                         kept_lo = max(kept_lo, multiple)
-        most = max(max(kept_lo, kept_hi), max(opened_lo, opened_hi))
+        most = max(kept_lo, kept_hi, opened_lo, opened_hi)
         with_initial = opened_lo > 0 or opened_hi > 0
         j = 0
         for h in range(pool_start[p], pool_start[p + 1]):
@@ -296,9 +296,9 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
                 gives, costs = (net * unit_low, net * unit_high) if net > 0 else (net * unit_high, 0.0)
                 owes_more = max(kept_lo * soon, opened_lo * opened) * charge_high
                 owes_less = max(kept_hi * here, opened_hi * opened) * charge_high
-                if net > 0 and not stop_up and not reached:
-                    if max(kept_lo * top, opened_lo * opened) * charge_high <= gives:
-                        limit_up = np.inf
+                owes_most = max(kept_lo * top, opened_lo * opened) * charge_high
+                if net > 0 and not stop_up and not reached and owes_most <= gives:
+                    limit_up = np.inf
                 if not stop_down and (
                     (net <= 0 and not reached) or (net > 0 and owes_less <= gives and ahead == np.inf)
                 ):

@@ -109,8 +109,8 @@ def judge(
             if full:
                 out_initial[p] = np.nan
                 out_level[p] = -1
-                for i in range(position_start[pool_start[p]], position_start[pool_start[p + 1]]):
-                    out_kept[i] = np.nan
+                for lost in range(position_start[pool_start[p]], position_start[pool_start[p + 1]]):
+                    out_kept[lost] = np.nan
             continue
         pocket = laws[p] == 1
         multiple = isolated_law.multiple if pocket else shared.multiple
@@ -130,8 +130,8 @@ def judge(
             required = fixed[h] if has_fixed else 0.0
             size_of = required
             before = np.uintp(len(x))
-            for place in range(first, last):
-                i = np.uintp(place)
+            for number in range(first, last):
+                i = np.uintp(number)
                 k = np.uintp(instrument[i])
                 mark, s = x[k], size[i]
                 gain = linear_pnl(s, entry[i], mark)

@@ -82,7 +82,7 @@ def synthetic_book(
     leverage = _LEVERAGES[rng.integers(0, len(_LEVERAGES), len(code))]
     kept = np.array([place[name] for name in (assets if holdings is None else holdings)], np.int64)
     (owner, asset), holding_of = _holdings(rng, purse, settle[code], pocket, extra_holdings, len(assets), kept)
-    amount = _amounts(rng, np.bincount(purse, value, pools)[owner], pocket[owner], coin_price[asset])
+    amount = _amounts(rng, np.bincount(purse, value, pools).astype(np.float64)[owner], pocket[owner], coin_price[asset])
     order = np.lexsort((code, holding_of))
     book = Book(
         instruments=symbols,

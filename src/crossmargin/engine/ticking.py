@@ -113,7 +113,7 @@ def hang_all(hooks):
     """Hang every node that has an end."""
     for node in range(len(hooks.nodes)):
         end = hooks.nodes[node].end
-        if end != 0.0 and end != np.inf:
+        if not (end == 0.0 or np.isinf(end)):
             hang(node, hooks.driver[node >> 1], end, hooks.nodes, hooks.heads)
 
 

@@ -188,8 +188,8 @@ class TickIndex:
     def _certify(self, slots: Codes, start: int, stop: int, *, hanging: bool) -> None:
         own = self.slots
         certify(
-            slots, start, stop, hanging, own.known, own.pools, self.feed.rates, self._rule, own.figures, self.feed.now.price,
-            self.feed.now.volatility, own.hooks, np.empty((self.slots.most_lines, 6)),
+            slots, start, stop, hanging, own.known, own.pools, self.feed.rates, self._rule, own.figures,
+            self.feed.now.price, self.feed.now.volatility, own.hooks, np.empty((own.most_lines, 6)),
         )  # fmt: skip
 
     def _scratch(self) -> Standing:
@@ -248,10 +248,10 @@ class TickIndex:
 
         ``source``: codes of :meth:`source`; ``price``: marks in quote per coin, index prices in the reference currency.
         ``sequence``: numbers that rise with each source's ticks (-1 = none): repeated and overtaken ones change
-        nothing. ``bid`` and ``ask``: the rates of an asset, where the profile has them and the feed names them; without,
-        they keep their buffers from the index price. ``last``: False = this price and the next are one moment (pools
-        are judged after the last). A price that is not a positive number is refused and counted. The price of the
-        reference currency is 1 by definition and refused too.
+        nothing. ``bid`` and ``ask``: the rates of an asset, where the profile has them and the feed names them;
+        without, they keep their buffers from the index price. ``last``: False = this price and the next are one moment
+        (pools are judged after the last). A price that is not a positive number is refused and counted. The price of
+        the reference currency is 1 by definition and refused too.
         """
         return self._run(*self.feed.moves(source, price, sequence, bid, ask, last))
 

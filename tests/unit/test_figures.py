@@ -134,7 +134,10 @@ def test_days_of_funding_on_a_scale_that_shows_them_all() -> None:
 def results() -> list[Any]:
     moves = [D("-0.2"), D("0.2")]
     covariance = cm.correlated({"BTC": 0.04, "ETH": 0.05}, 0.6)
+    fund = cm.load_fund(str(EXAMPLES / "funds" / "basis-two-venues.toml"))
     return [
+        cm.allocate(fund),
+        cm.frontier(fund, [D(1)]),
         cm.evaluate(*CROSS),
         cm.threshold(*CROSS),
         cm.compare(*CROSS),

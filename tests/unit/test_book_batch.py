@@ -257,6 +257,16 @@ def test_a_row_group_that_is_damaged_is_named(made: tuple[Path, Path], tmp_path:
     assert not (tmp_path / "out.manifest.json").exists()
 
 
+def test_a_null_list_is_named_with_its_row_group(market: Path, tmp_path: Path) -> None:
+    batch = _rows()
+    rows = batch.to_pylist()
+    rows[2]["holdings"] = None
+    parquet.write_table(pa.Table.from_pylist(rows, schema=batch.schema), tmp_path / "book.parquet", row_group_size=2)
+    run = Run(str(tmp_path / "book.parquet"), str(market), str(tmp_path / "out"), shard(market))
+    with pytest.raises(AccountError, match=r"book\.parquet: row group 1: 1 fault\n.*holdings.*without nulls"):
+        run.execute(Threads(1))
+
+
 def test_a_null_account_belongs_to_nobody(market: Path) -> None:
     batch = _rows()
     broken = batch.set_column(0, "account", pa.array(["a", None, "c"]))

@@ -169,6 +169,11 @@ _POOLED: Mapping[Mode, Callable[[Books], Books]] = {
 }
 
 
+def pooled(books: Books, mode: Mode) -> Books:
+    """The books with every position pooled as :func:`compare` says of the mode; call it in the judge's context."""
+    return _POOLED[mode](books)
+
+
 # a row ----------------------------------------------------------------------------------------------------------------
 
 
@@ -176,8 +181,7 @@ def _row(books: Books, law: Rules, mode: Mode, convention: Convention) -> Compar
     try:
         with localcontext(CONTEXT):
             under = books if law is books.rules else book(books, ChangeRules(rules=law)).books
-            pooled = _POOLED[mode](under)
-            return _judged(under, pooled, mode, convention)
+            return _judged(under, pooled(under, mode), mode, convention)
     except CrossmarginError as error:
         reasons = tuple(str(fault) for fault in error.faults)
         return ComparisonRow(profile=law.profile, rules_since=law.since, mode=mode, admitted=None, reasons=reasons)

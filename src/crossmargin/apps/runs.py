@@ -30,7 +30,7 @@ from pydantic import BaseModel
 from crossmargin.apps.batch import Shard, Tally, checked_book, part_bytes, total
 from crossmargin.apps.verbs.venues import sources_of
 from crossmargin.engine.interchange import ROWS, first_line, open_book
-from crossmargin.errors import AccountError, Fault
+from crossmargin.errors import AccountError, CrossmarginError, Fault
 from crossmargin.model.profile import Rules
 from crossmargin.model.report import to_json, to_plain
 
@@ -132,11 +132,19 @@ def run_task(task: Task, shard: Shard, metadata: Any = None) -> list[Part]:
         batches = file.iter_batches(task.rows, row_groups=[task.group], use_threads=False)
         for number, batch in enumerate(batches, start=task.first):
             if number not in task.done:
-                parts.append(_write_part(Path(task.folder), number, *shard.judged(batch)))
+                parts.append(_write_part(Path(task.folder), number, *_judged(task, shard, batch)))
     except (OSError, pa.ArrowException) as problem:
         why = f"row group {task.group} cannot be read: {first_line(problem)}"
         raise AccountError(task.path, why) from None
     return parts
+
+
+def _judged(task: Task, shard: Shard, batch: Any) -> tuple[Any, Tally]:
+    """What a shard says of a batch; its complaints with the place in the file."""
+    try:
+        return shard.judged(batch)
+    except AccountError as error:
+        raise AccountError(f"{task.path}: row group {task.group}", error.faults) from None
 
 
 def _write_part(folder: Path, number: int, result: Any, tally: Tally) -> Part:
@@ -228,7 +236,11 @@ class Run:
         except OSError as problem:
             raise AccountError(str(self.work), f"cannot be made: {problem.strerror or problem}") from None
         self._lock = _locked(self.work)
-        self.done = self._resumed() if (self.work / "run.json").exists() else self._begun()
+        try:
+            self.done = self._resumed() if (self.work / "run.json").exists() else self._begun()
+        except CrossmarginError:
+            self._lock.close()
+            raise
 
     @property
     def purses(self) -> int:

@@ -182,7 +182,8 @@ def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bo
     cash, fixed = np.empty(book.holdings), np.zeros(book.holdings)
     reason = np.zeros(book.purses, np.uint8)
     orders = slots.initial_margin.orders
-    count_slots = _count_tables(tables)
+    counted = any(rule.kind != BY_VALUE for rule in laws)
+    count_slots = _count_tables(tables) if counted else _NO_COUNTS
 
     def work(start: int, stop: int) -> None:
         bind_rows(
@@ -234,6 +235,15 @@ def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bo
         mark_fee=frozen(mark_fee),
         initial_mark_fee=frozen(initial_mark_fee),
     )
+
+
+_NO_COUNTS: tuple[Codes, Floats, Floats, Floats] = (
+    frozen([[0], [0]], np.int32),
+    frozen([np.inf]),
+    frozen([np.nan]),
+    frozen([np.nan]),
+)
+"""Where both laws look at values, nothing is counted: a book in parts is bound often."""
 
 
 def _count_tables(tables: Tables) -> tuple[Codes, Floats, Floats, Floats]:

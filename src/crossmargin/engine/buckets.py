@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.engine.jit import woven
+from crossmargin.engine.jit import compiled, woven
 
 NODE = np.dtype([("end", np.float64), ("following", np.int32), ("before", np.int32)], align=True)
 RING = 4096
@@ -90,9 +90,10 @@ def place_end(node, driver, end, nodes, heads):
 
 
 @woven
-def sweep(driver, old, new, nodes, heads, line_pool, standing, pending, count):
-    """Collect the pools with an end that a price passes on its way from ``old`` to ``new``; how many then wait.
+def sweep(driver, old, new, most, nodes, heads, line_pool, standing, pending, count):
+    """Collect the pools with an end that a price passes on its way from ``old`` to ``new``.
 
+    (how many wait now, the price up to which that is done): more than ``most`` are left for later.
     ``standing``: by pool, 0 until it is collected. What is met before its end is hung where it belongs.
     """
     waiting = np.isnan(old)
@@ -102,6 +103,7 @@ def sweep(driver, old, new, nodes, heads, line_pool, standing, pending, count):
     at = here if waiting else bucket(old * (1 - step * _BESIDE))
     steps = 1 if waiting else min(abs(here - at) + 1, RING)
     first = driver * LISTS + side * (RING + 1)
+    done = new
     for _ in range(steps):
         place = RING if waiting else at & _MASK
         node = heads[first + place]
@@ -122,4 +124,14 @@ def sweep(driver, old, new, nodes, heads, line_pool, standing, pending, count):
                 hang(node, driver, end, nodes, heads)
             node = following
         at += step
-    return count
+        if count > most and at != here + step:
+            done = np.exp((at if side == 1 else at + 1) / _PER_UNIT)
+            break
+    return count, done
+
+
+@compiled
+def unhang_lines(start, stop, nodes, heads):
+    """Take both ends of lines ``start`` to ``stop`` out of their lists."""
+    for node in range(2 * start, 2 * stop):
+        unhang(node, nodes, heads)

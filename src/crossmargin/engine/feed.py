@@ -42,9 +42,13 @@ class Feed:
         price = np.concatenate([usable(market.aligned(tables.instruments, "mark_price")), *own])
         spread = np.array([volatility.get(name, _STEADY if name in CASH else 1.0) for name in self.sources])
         spread = np.concatenate([spread, *[spread[self.instruments :]] * (len(own) - 1)])
-        self.now = Now(price, x, np.full(len(x), -1, np.int64), spread)
+        self.now = Now(price, x, price.copy(), np.full(len(x), -1, np.int64), spread)
         cut = [frozen(x[start : start + self.assets]) for start in range(self.instruments, len(x), self.assets)]
         self.rates = Rates(frozen(x[: self.instruments]), *(cut if self.threefold else cut * 3))
+        self._inverse = tables.inverse.tolist()
+        self._one = Moves(
+            np.zeros(1, np.int32), np.ones(1), np.ones(1), np.zeros(1, np.int64), np.ones(1, np.bool_)
+        )  # fmt: skip
         self.quoted = np.zeros(self.assets, np.bool_)
         """Whether an asset's bid and ask were named, and are no buffers beside its index price."""
         self.indexed = np.ones(self.assets, np.bool_)
@@ -52,6 +56,16 @@ class Feed:
         if self.threefold:
             self.quoted = ~np.isnan(market.aligned(tables.assets, "bid_rate"))
             self.indexed = ~np.isnan(market.aligned(tables.assets, "index_price"))
+
+    def single(self, name: str, price: float, sequence: int) -> Moves | None:
+        """One mark as a move; None where a tick is more than that. The same arrays each time."""
+        code = self.place.get(name, -1)
+        if not 0 <= code < self.instruments:
+            return None
+        one = self._one
+        one.driver[0], one.price[0], one.sequence[0] = code, price, sequence
+        one.x[0] = price_transform(one.price, self.tables.inverse[code : code + 1])[0] if self._inverse[code] else price
+        return one
 
     def moves(
         self,
@@ -125,6 +139,11 @@ class Feed:
             place = self.place[name]
             own = slice(place, place + 1) if place < self.instruments else slice(place, None, self.assets)
             self.now.sequence[own] = before.now.sequence[code]
+
+    def behind(self) -> NDArray[np.int64]:
+        """The prices that have moved on since the ends which they pass were collected."""
+        price, swept = self.now.price, self.now.swept
+        return np.flatnonzero((price != swept) & ~np.isnan(price))
 
     # as others read them -----------------------------------------------------------------------------------------
 

@@ -131,10 +131,14 @@ def rulebook(
         liability_ratio=tables.liability_ratio, liability_rate=tables.liability_rate,
         liability_initial_rate=tables.liability_initial_rate, shared=laws[0], isolated=laws[1],
         mark_fee=mark_fee, initial_mark_fee=initial_mark_fee,
-        judged_fees=tuple(fee if fee.any() else frozen(np.zeros((1, 1))) for fee in (mark_fee, initial_mark_fee)),
+        judged_fees=(_judged(mark_fee), _judged(initial_mark_fee)),
         jumps=tables.jumps, asset_prices=asset_prices,
         widest=frozen(np.where(asset_prices == 0, 0.0, np.where(tables.cash, WIDEST_CASH, WIDEST_INDEX))),
     )  # fmt: skip
+
+
+def _judged(fee: Floats) -> Floats:
+    return fee if fee.any() else frozen(np.zeros((1, 1)))
 
 
 @compiled

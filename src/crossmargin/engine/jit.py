@@ -71,10 +71,11 @@ def woven(function: AnyFunction) -> AnyFunction:
     return made
 
 
-def spliced(function: AnyFunction) -> AnyFunction:
-    """A kernel of many arguments to be taken into another one by the code generator: the call itself would cost more
-    than one pool's work, and more arguments than :func:`woven` can take."""
-    made: AnyFunction = _njit(nogil=True, error_model="numpy", forceinline=True)(function)
+def spliced(kernel: AnyFunction) -> AnyFunction:
+    """A kernel to be taken into another one by the code generator, where :func:`woven` has too many arguments to weave:
+    handing over all its arrays would cost more than one pool's work."""
+    text: Any = kernel
+    made: AnyFunction = _njit(nogil=True, error_model="numpy", forceinline=True)(text.py_func)
     return made
 
 

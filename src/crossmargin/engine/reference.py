@@ -117,8 +117,11 @@ class PoolState(NamedTuple):
         return bool(self.reached(level.requirement, multiple))
 
 
-def measure(pool: Pool) -> PoolState:
-    """Judge one prepared pool at its own prices; the path of back-tests on floats, and of the report on decimals."""
+def measure(pool: Pool, *, opening: bool = True) -> PoolState:
+    """Judge one prepared pool at its own prices; the path of back-tests on floats, and of the report on decimals.
+
+    ``opening=False`` leaves initial margin out: it is unknown, and the rest is known a third sooner.
+    """
     states = []
     for asset in pool.assets:
         pnl = required = own_initial = asset.cash * 0
@@ -129,7 +132,7 @@ def measure(pool: Pool) -> PoolState:
                 gain, kept = exposure.unrealized_pnl(mark), exposure.maintenance(mark)
                 pnl, required = pnl + gain, required + kept
                 rows.append((exposure, gain, kept))
-            opened = initial_margin(pool, exposure)
+            opened = initial_margin(pool, exposure) if opening else None
             if opened is None:
                 own_initial = None
             elif own_initial is not None:

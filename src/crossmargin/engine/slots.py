@@ -6,29 +6,27 @@ empty. Kernels get read-only views of the same memory, so a change is seen by th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.engine.binding import Bound, Pools, in_chunks
-from crossmargin.engine.book import Book
-from crossmargin.engine.buckets import empty_heads, empty_nodes, unhang
+from crossmargin.engine.buckets import empty_heads, empty_nodes, unhang_lines
 from crossmargin.engine.columns import frozen
 from crossmargin.engine.intervals import UNKNOWN, Figures, Hooks, count_prices, fill_prices
-from crossmargin.engine.jit import compiled
 from crossmargin.engine.tables import Tables
 
 GONE = 255
 """The reason of a slot that no pool has any more."""
 _SPARE, _LEAST = 16, 256
 """Room to grow: one row in so many, and at least so many rows."""
-_POOL = {"law": np.uint8, "reason": np.uint8, "purse": np.int64}
-_HOLDING = {"asset": np.int32, "cash": np.float64, "counts": np.bool_, "fixed": np.float64}
+_POOL: Mapping[str, Any] = {"law": np.uint8, "reason": np.uint8, "purse": np.int64}
+_HOLDING: Mapping[str, Any] = {"asset": np.int32, "cash": np.float64, "counts": np.bool_, "fixed": np.float64}
 _FLOATS = ("size", "charged", "entry", "leverage", "fee", "initial_fee", "held")
-_POSITION = {"instrument": np.int32, **dict.fromkeys(_FLOATS, np.float64)}
-_FIGURES = {
+_POSITION: Mapping[str, Any] = {"instrument": np.int32, **dict.fromkeys(_FLOATS, np.float64)}
+_FIGURES: Mapping[str, Mapping[str, Any]] = {
     "pool": {
         **dict.fromkeys(("equity", "maintenance", "headroom", "bound", "initial"), np.float64),
         "status": np.uint8,
@@ -42,10 +40,10 @@ _FIGURES = {
 class _Table:
     """Columns of one length that grow together; ``start`` (if there is one) says where the rows below begin."""
 
-    def __init__(self, count: int, types: dict[str, type], *, start: Sequence[str] = ()) -> None:
+    def __init__(self, count: int, types: Mapping[str, Any], *, start: Sequence[str] = ()) -> None:
         self.count = count
         self.room = count + count // _SPARE + _LEAST
-        self.columns: dict[str, NDArray[np.generic]] = {name: np.zeros(self.room, kind) for name, kind in types.items()}
+        self.columns: dict[str, NDArray[Any]] = {name: np.zeros(self.room, kind) for name, kind in types.items()}
         self.columns |= {name: np.zeros(self.room + 1, np.int64) for name in start}
 
     def reserve(self, more: int) -> bool:
@@ -60,13 +58,6 @@ class _Table:
         return True
 
 
-@compiled
-def _unhang_pool(slot, hooks):
-    """Take every end of a pool out of its list."""
-    for node in range(2 * hooks.start[slot], 2 * hooks.start[slot + 1]):
-        unhang(node, hooks.nodes, hooks.heads)
-
-
 class Slots:
     """The slots of a book: ``pools`` and ``figures`` as the kernels read them, ``hooks`` with their lines."""
 
@@ -78,7 +69,7 @@ class Slots:
         own, tables = bound.pools, bound.tables
         self.tables: Tables = tables
         self.asset_prices = asset_prices
-        self.pool = _Table(len(own.law), _POOL | {"known": np.int8, "mode": np.uint8}, start=("start", "line_start"))
+        self.pool = _Table(len(own.law), {**_POOL, "known": np.int8, "mode": np.uint8}, start=("start", "line_start"))
         self.holding = _Table(len(own.asset), _HOLDING, start=("position_start",))
         self.position = _Table(len(own.instrument), _POSITION)
         for table, names in ((self.pool, _POOL), (self.holding, _HOLDING), (self.position, _POSITION)):
@@ -185,7 +176,8 @@ class Slots:
 
     def release(self, slot: int) -> None:
         """Take a slot's ends off the lists."""
-        _unhang_pool(slot, self.hooks)
+        start = self.pool.columns["line_start"]
+        unhang_lines(start[slot], start[slot + 1], self.nodes, self.heads)
 
     def remove(self, slot: int) -> None:
         """Leave a slot empty: nothing in it is judged any more."""
@@ -220,74 +212,3 @@ class Slots:
             self._look()
         self.known[slot], self.mode[slot] = UNKNOWN, 0
         return slot
-
-
-class Overlay:
-    """A book and the purses that have changed since, as nouns of the book; purses may be added at the end."""
-
-    def __init__(self, book: Book) -> None:
-        self.base = book
-        self.changed: dict[int, Book] = {}
-        self.purses = book.purses
-        self.ids: dict[str, int] | None = None
-        """Account id -> number, where a purse has been added to a book with ids."""
-
-    def coded(self, rows: Book, purses: Sequence[int]) -> Book:
-        """Other rows in the names and numbers of this book; new purses may bring new accounts."""
-        place = [{name: code for code, name in enumerate(names)} for names in (self.base.instruments, self.base.assets)]
-        instrument = np.array([*(place[0][name] for name in rows.instruments), -1], np.int32)[rows.instrument]
-        asset = np.array([*(place[1][name] for name in rows.assets), -1], np.int32)[rows.asset]
-        account = [
-            self._account(purse) if purse < self.purses else self._number(rows, n) for n, purse in enumerate(purses)
-        ]
-        return replace(
-            rows, instruments=self.base.instruments, assets=self.base.assets, instrument=instrument, asset=asset,
-            account=np.array(account, np.int64), account_ids=self._ids(),
-        )  # fmt: skip
-
-    def _account(self, purse: int) -> int:
-        book, row = self.rows(purse)
-        return int(book.account[row])
-
-    def _number(self, rows: Book, n: int) -> int:
-        """The number of a new purse's account."""
-        own = int(rows.account[n])
-        if self.base.account_ids is None:
-            return own
-        if self.ids is None:
-            self.ids = {name: number for number, name in enumerate(self.base.account_ids)}
-        name = str(own) if rows.account_ids is None else rows.account_ids[own]
-        return self.ids.setdefault(name, len(self.ids))
-
-    def _ids(self) -> Sequence[str] | None:
-        return self.base.account_ids if self.ids is None else tuple(self.ids)
-
-    def put(self, purse: int, rows: Book) -> None:
-        """Replace one purse (or add the next) by a book of one."""
-        self.changed[purse] = rows
-        self.purses = max(self.purses, purse + 1)
-
-    def rows(self, purse: int) -> tuple[Book, int]:
-        """(book, row) of one purse."""
-        own = self.changed.get(purse)
-        return (self.base, purse) if own is None else (own, 0)
-
-    def book(self) -> Book:
-        """The whole as it is now."""
-        if not self.changed:
-            return self.base
-        order = np.arange(self.purses)
-        order[list(self.changed)] = self.base.purses + np.arange(len(self.changed))
-        whole = joined([self.base, *self.changed.values()], self._ids())
-        return whole.take(order)
-
-
-def joined(parts: Sequence[Book], account_ids: Sequence[str] | None) -> Book:
-    """Books with the same names of instruments and assets, one after another."""
-    names = ("account", "isolated", "open_orders", "asset", "amount", "bonus_credit", "use_as_collateral")
-    names += ("instrument", "quantity", "entry_price", "leverage")
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    for name in ("holding_start", "position_start"):
-        counts = np.concatenate([np.diff(getattr(part, name)) for part in parts])
-        columns[name] = np.concatenate([[0], np.cumsum(counts)])
-    return replace(parts[0], account_ids=account_ids, **columns)  # type: ignore[arg-type]

@@ -36,10 +36,12 @@ class Moves(NamedTuple):
 
 class Now(NamedTuple):
     """Every price as it is: as fed, as the kernel wants it (the memory that its read-only rates look at), and the last
-    sequence number of each; ``volatility`` splits the room."""
+    sequence number of each; ``swept``: up to where the ends that it passed have been collected; ``volatility`` splits
+    the room."""
 
     price: Floats
     x: Floats
+    swept: Floats
     sequence: NDArray[np.int64]
     volatility: Floats
 
@@ -60,8 +62,8 @@ class Standing(NamedTuple):
     scratch: Floats
 
 
-_judge = spliced(judge.py_func)
-_certify = spliced(certify.py_func)
+_judge = spliced(judge)
+_certify = spliced(certify)
 """The same text as the kernels of whole books, taken in: handing over all these arrays costs more than one pool."""
 
 
@@ -118,14 +120,14 @@ def hang_all(hooks):
 
 
 @compiled
-def advance(at, limit, moves, now, pools, rates, rule, figures, hooks, standing, loose):
-    """Take prices from ``at`` on; (place of the next, why it stopped).
+def advance(at, until, limit, moves, now, pools, rates, rule, figures, hooks, standing, loose):
+    """Take prices from ``at`` to ``until``; (place of the next, why it stopped).
 
     ``limit``: more pools than that at once are left to a scan, as is everything while some are ``loose``.
     """
     counters, level, mode = standing.counters, standing.level, standing.mode
     pending = standing.pending
-    for m in range(at, len(moves.driver)):
+    for m in range(at, until):
         driver, price, sequence = moves.driver[m], moves.price[m], moves.sequence[m]
         if driver < 0:
             counters[STRANGE] += 1
@@ -139,12 +141,12 @@ def advance(at, limit, moves, now, pools, rates, rule, figures, hooks, standing,
             counters[MOVES] += 1
             if sequence >= 0:
                 now.sequence[driver] = sequence
-            old = now.price[driver]
             now.price[driver], now.x[driver] = price, moves.x[m]
-            if price != old:
-                counters[WAITING] = sweep(
-                    driver, old, price, hooks.nodes, hooks.heads, hooks.pool, mode, pending, counters[WAITING]
-                )
+            if price != now.swept[driver] and not loose and counters[WAITING] <= limit:
+                counters[WAITING], now.swept[driver] = sweep(
+                    driver, now.swept[driver], price, limit, hooks.nodes, hooks.heads, hooks.pool, mode, pending,
+                    counters[WAITING],
+                )  # fmt: skip
         if not moves.last[m]:
             continue
         waiting = counters[WAITING]
@@ -189,4 +191,17 @@ def advance(at, limit, moves, now, pools, rates, rule, figures, hooks, standing,
             return m + 1, SETTLE
         if counters[CHANGED] + len(pending) > len(standing.change_move):
             return m + 1, FULL
-    return len(moves.driver), DONE
+    return until, DONE
+
+
+@compiled
+def catch_up(drivers, most, now, hooks, standing):
+    """Collect the ends that some prices have passed and nobody has looked at, until more than ``most`` pools wait."""
+    counters = standing.counters
+    for driver in drivers:
+        if counters[WAITING] > most:
+            break
+        counters[WAITING], now.swept[driver] = sweep(
+            driver, now.swept[driver], now.price[driver], most, hooks.nodes, hooks.heads, hooks.pool, standing.mode,
+            standing.pending, counters[WAITING],
+        )  # fmt: skip

@@ -22,16 +22,16 @@ from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Codes, frozen
 from crossmargin.engine.feed import Feed
 from crossmargin.engine.intervals import UNKNOWN, certify, rulebook
+from crossmargin.engine.kernel import judge
+from crossmargin.engine.overlay import Overlay
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
-from crossmargin.engine.slots import Overlay, Slots
+from crossmargin.engine.slots import Slots
 from crossmargin.engine.tables import Law, Prices, Tables, Worth, compile_rules
 from crossmargin.engine.ticking import (
     AT_LINE,
     CHANGED,
-    DONE,
     DUPLICATES,
-    FULL,
     IDLE,
     JUDGED,
     LATE,
@@ -45,6 +45,7 @@ from crossmargin.engine.ticking import (
     Moves,
     Standing,
     advance,
+    catch_up,
     hang_all,
     judge_some,
     levels_of,
@@ -54,9 +55,13 @@ from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
 from crossmargin.model.profile import Rules
 
-_SCAN_SHARE, _CERTIFY_SHARE, _RANGE_SHARE, _LEAST = 24, 32, 8, 64
-"""Parts of all pools: more than 1/24 at once are judged in order rather than one by one; 1/32 is certified on each tick
-after that; from 1/8 on everything is judged rather than a list. (Measured: benchmarks/ticks.py.)"""
+_SCAN_SHARE, _COLLECT_SHARE, _CERTIFY_SHARE, _RANGE_SHARE, _LEAST = 24, 8, 64, 8, 64
+"""Parts of all pools: more than 1/24 at once are judged in order rather than one by one; on each tick after that 1/8 is
+collected, or 1/64 certified; from 1/8 on everything is judged rather than a list. (Measured: benchmarks/ticks.py.)"""
+
+
+_Rows = NDArray[np.int64]
+_FIRST = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,14 +167,16 @@ class TickIndex:
         asset_prices = frozen(moving if tables.unified else moving * 0, np.uint8)
         self.slots = Slots(bound, asset_prices, len(self.feed.now.price), threads=self.threads)
         self._first_level = np.array([len(law.level_multiple) - 1 for law in tables.laws]) * self.liquidation_only
-        laws = tuple(_from_level(law, first) for law, first in zip(tables.laws, self._first_level, strict=True))
-        self._rule = rulebook(tables, bound.mark_fee, bound.initial_mark_fee, asset_prices, laws)
+        shared, isolated = (_from_level(law, first) for law, first in zip(tables.laws, self._first_level, strict=True))
+        self._rule = rulebook(tables, bound.mark_fee, bound.initial_mark_fee, asset_prices, (shared, isolated))
         self._own: dict[int, dict[int, int]] = {}
         self._loose = np.empty(0, np.int32)
+        self._flooded = False
         self._notes: Standing | None = None
+        self._nothing = self._changes(())
         slots = self.slots
         every = np.arange(slots.pool.count, dtype=np.int32)
-        in_chunks(len(every), lambda a, b: self._judge(every, a, b), self.threads)
+        in_chunks(len(every), self._judge_range, self.threads)
         slots.known[: len(every)] = UNKNOWN
         self._compare(every, -1)
         in_chunks(len(every), lambda a, b: self._certify(every, a, b, hanging=False), self.threads)
@@ -177,12 +184,29 @@ class TickIndex:
 
     # kernels -----------------------------------------------------------------------------------------------------
 
+    def _judge_range(self, start: int, stop: int) -> None:
+        """Judge slots from one place to another, by the kernel of whole books itself."""
+        rule, rates, figures = self._rule, self.feed.rates, self.slots.figures
+        judge(
+            None, start, stop, True, self.slots.pools, rates.x, rates.price, rates.bid, rates.ask, rule.first_row,
+            rule.cap, rule.rate, rule.deduction, rule.initial_rate, rule.worth, rule.first_tier, rule.tier_cap,
+            rule.ratio, rule.credit, rule.liability_ratio, rule.liability_rate, rule.liability_initial_rate,
+            rule.shared, rule.isolated, True, True, rule.mark_fee, rule.initial_mark_fee, rule.jumps,
+            figures.equity, figures.maintenance, figures.headroom, figures.bound, figures.status, figures.initial,
+            figures.level, figures.kept, figures.pnl, figures.required, figures.rest,
+        )  # fmt: skip
+
     def _judge(self, slots: Codes, start: int, stop: int) -> None:
         judge_some(slots, start, stop, self.slots.pools, self.feed.rates, self._rule, self.slots.figures)
 
     def _levels(self, slots: Codes) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
         level, near = np.empty(len(slots), np.int8), np.empty(len(slots), np.bool_)
-        levels_of(slots, 0, len(slots), self.slots.pools, self._rule, self.slots.figures, level, near)
+        own = self.slots
+
+        def work(start: int, stop: int) -> None:
+            levels_of(slots, start, stop, own.pools, self._rule, own.figures, level, near)
+
+        in_chunks(len(slots), work, self.threads)
         return level, near
 
     def _certify(self, slots: Codes, start: int, stop: int, *, hanging: bool) -> None:
@@ -225,13 +249,15 @@ class TickIndex:
         ask: float | None = None,
     ) -> Changes:
         """One price: the mark of an instrument or the index price of an asset. As :meth:`ticks`."""
-        nan = np.nan
+        single = self.feed.single(name, float(price), -1 if sequence is None else sequence)
+        if single is not None and bid is None and ask is None:
+            return self._run(single, _FIRST)
         return self.ticks(
             [self.source(name)],
             [float(price)],
             sequence=None if sequence is None else [sequence],
-            bid=[nan if bid is None else float(bid)],
-            ask=[nan if ask is None else float(ask)],
+            bid=None if bid is None else [float(bid)],
+            ask=None if ask is None else [float(ask)],
         )
 
     def ticks(
@@ -257,33 +283,33 @@ class TickIndex:
 
     def _run(self, moves: Moves, place: NDArray[np.int64]) -> Changes:
         """Make moves; ``place``: the tick of each."""
-        found: list[tuple[int, int, int, int]] = []
-        own, at, why = self.slots, 0, FULL
+        found: list[_Rows] = []
+        own, at, end = self.slots, 0, len(moves.driver)
         limit = max(_LEAST, own.pool.count // _SCAN_SHARE) if self.scan_from is None else self.scan_from
-        while why != DONE:
+        while at < end:
             notes = self._scratch()
-            end = len(moves.driver)
-            if self.check:
-                end = at + 1 + int(np.argmax(moves.last[at:]))
-            part = moves if end == len(moves.driver) else Moves(*(column[:end] for column in moves))
+            until = at + 1 + int(np.argmax(moves.last[at:])) if self.check else end
             at, why = advance(
-                at, limit, part, self.feed.now, own.pools, self.feed.rates, self._rule, own.figures, own.hooks, notes,
-                len(self._loose) > 0,
+                at, until, limit, moves, self.feed.now, own.pools, self.feed.rates, self._rule, own.figures, own.hooks,
+                notes, self._flooded,
             )  # fmt: skip
-            changed = int(notes.counters[CHANGED])
-            columns = (notes.change_move, notes.change_pool, notes.change_old, notes.change_new)
-            found += zip(*(column[:changed].tolist() for column in columns), strict=True)
-            notes.counters[CHANGED] = 0
+            if changed := int(notes.counters[CHANGED]):
+                columns = (notes.change_move, notes.change_pool, notes.change_old, notes.change_new)
+                found.append(np.stack([column[:changed].astype(np.int64) for column in columns], axis=1))
+                notes.counters[CHANGED] = 0
             if why == SETTLE:
-                found += self._settle(at - 1)
+                found.append(self._settle(at - 1))
             elif why == SCAN:
-                found += self._scan(at - 1)
+                found.append(self._scan(at - 1))
             if self.check:
-                found += [(at - 1, *row) for row in self._check()]
-                why = DONE if at == len(moves.driver) else FULL
-        return self._changes([(int(place[move]), *rest) for move, *rest in found])
+                found.append(self._check(at - 1))
+        if not found:
+            return self._nothing
+        rows = np.concatenate(found)
+        rows[:, 0] = place[rows[:, 0]]
+        return self._changes(rows)
 
-    def _settle(self, move: int) -> list[tuple[int, int, int, int]]:
+    def _settle(self, move: int) -> _Rows:
         """Let the exact judge decide the pools that stand at a line."""
         notes, known, found = self._scratch(), self.slots.known, []
         for n in range(int(notes.counters[AT_LINE])):
@@ -292,28 +318,55 @@ class TickIndex:
             if known[slot] != old:
                 found.append((move, slot, old, int(known[slot])))
         notes.counters[AT_LINE] = 0
-        return found
+        return np.array(found, np.int64).reshape(-1, 4)
 
-    def _scan(self, move: int) -> list[tuple[int, int, int, int]]:
-        """Judge all pools without intervals in order, and certify some of them."""
-        own, notes = self.slots, self._scratch()
-        waiting = notes.pending[: int(notes.counters[WAITING])]
-        notes.counters[WAITING] = 0
-        own.mode[waiting] = LOOSE
-        loose = np.sort(np.concatenate([self._loose, waiting]))
-        every = len(loose) * _RANGE_SHARE > own.pool.count
-        judged = np.arange(own.pool.count, dtype=np.int32) if every else loose
-        in_chunks(len(judged), lambda a, b: self._judge(judged, a, b), self.threads)
-        notes.counters[JUDGED] += len(loose)
+    def _scan(self, move: int) -> _Rows:
+        """Judge in order: everything while ends are uncollected, then the pools without intervals; certify some.
+
+        The tick that floods the index does no more than judge. Those after it first collect what was passed, then
+        certify so many pools each, until every pool has its intervals again.
+        """
+        own, every = self.slots, np.arange(self.slots.pool.count, dtype=np.int32)
         self._counts["scans"] += 1
-        found = self._compare(loose, move)
-        ready = loose[: max(_LEAST, own.pool.count // _CERTIFY_SHARE)]
-        self._certify(ready, 0, len(ready), hanging=True)
-        own.mode[ready] = IDLE
-        self._loose = loose[len(ready) :]
+        first, late = not self._flooded, self.feed.behind()
+        self._flooded = True
+        if not first:
+            catch_up(late, len(every) // _COLLECT_SHARE, self.feed.now, own.hooks, self._scratch())
+        self._loosen()
+        # who was not collected may have crossed and come back by now, so collecting the last asks for all once more
+        behind = len(late) > 0
+        if behind or len(self._loose) * _RANGE_SHARE > len(every):
+            in_chunks(len(every), self._judge_range, self.threads)
+        else:
+            in_chunks(len(self._loose), lambda a, b: self._judge(self._loose, a, b), self.threads)
+        self._counters[JUDGED] += len(self._loose)
+        found = self._compare(every if behind else self._loose, move)
+        if not behind and not first:
+            self._tighten(max(_LEAST, len(every) // _CERTIFY_SHARE))
         return found
 
-    def _compare(self, slots: Codes, move: int) -> list[tuple[int, int, int, int]]:
+    def _loosen(self) -> None:
+        """Put the pools that wait among those without intervals."""
+        waiting = self._scratch().pending[: int(self._counters[WAITING])]
+        self.slots.mode[waiting] = LOOSE
+        self._loose = np.sort(np.concatenate([self._loose, waiting]))
+        self._counters[WAITING] = 0
+
+    def _tighten(self, most: int) -> None:
+        """Certify so many of the pools without intervals."""
+        ready, self._loose = self._loose[:most], self._loose[most:]
+        self._certify(ready, 0, len(ready), hanging=True)
+        self.slots.mode[ready] = IDLE
+        self._flooded = len(self._loose) > 0
+
+    def settle(self) -> None:
+        """Give every pool its intervals again at once, after a gap: for a quiet moment, instead of tick by tick."""
+        if self._flooded:
+            catch_up(self.feed.behind(), self.slots.pool.room, self.feed.now, self.slots.hooks, self._scratch())
+            self._loosen()
+            self._tighten(len(self._loose))
+
+    def _compare(self, slots: Codes, move: int) -> _Rows:
         """The changes of some judged pools; what is known of them is brought up to date."""
         known = self.slots.known
         level, near = self._levels(slots)
@@ -322,9 +375,11 @@ class TickIndex:
         old = known[slots]
         known[slots] = level
         rows = np.flatnonzero(level != old)
-        return [(move, int(slots[n]), int(old[n]), int(level[n])) for n in rows]
+        columns = (np.full(len(rows), move), slots[rows], old[rows], level[rows])
+        return np.stack([column.astype(np.int64) for column in columns], axis=1)
 
-    def _changes(self, rows: Sequence[tuple[int, int, int, int]]) -> Changes:
+    def _changes(self, rows: _Rows | Sequence[tuple[int, int, int, int]]) -> Changes:
+        """Changes as nouns; rows of (move, slot, old level, new level)."""
         table = np.array(rows, np.int64).reshape(-1, 4)
         slot = table[:, 1]
         purse, currency = self._names(slot)
@@ -383,8 +438,9 @@ class TickIndex:
         if (numbers < 0).any() or not np.array_equal(ahead, self._overlay.purses + np.arange(len(ahead))):
             why = f"must be purses of the book, or the next new ones from {self._overlay.purses}"
             raise AccountError("update", [Fault("purses", str(numbers.tolist()), why)])
+        self.settle()
         self._widen(rows)
-        coded = self._overlay.coded(rows, numbers)
+        coded = self._overlay.coded(rows, numbers.tolist())
         bound = bind(coded, self.tables, threads=1)
         found: list[tuple[int, int, int, int]] = []
         touched: list[int] = []
@@ -394,7 +450,7 @@ class TickIndex:
             after: dict[int, int] = {}
             for q in np.flatnonzero(bound.pools.purse == n).tolist():
                 first = int(bound.pools.start[q])
-                key = -1 if self.tables.unified else int(coded.asset[first])
+                key = self._key(coded, n, first)
                 slot = before.pop(key, None)
                 level = UNKNOWN if slot is None else int(self.slots.known[slot])
                 after[key] = self.slots.put(bound.pools, q, slot)
@@ -419,16 +475,23 @@ class TickIndex:
             return dict(self._own[purse])
         if purse >= self._overlay.base.purses:
             return {}
+        base = self._overlay.base
+        start = base.holding_start
         if self.tables.unified:
-            return {-1: purse}
-        start = self._overlay.base.holding_start
-        return {int(self._overlay.base.asset[slot]): slot for slot in range(int(start[purse]), int(start[purse + 1]))}
+            return {self._key(base, purse, int(start[purse])): purse}
+        return {self._key(base, purse, slot): slot for slot in range(int(start[purse]), int(start[purse + 1]))}
+
+    def _key(self, book: Book, purse: int, holding: int) -> int:
+        """What tells a pool from others of its purse: the asset it counts in, -1 where that is everything's."""
+        if self.tables.unified and not book.isolated[purse]:
+            return -1
+        return int(book.asset[holding]) if holding < book.holdings else -1
 
     def _widen(self, rows: Book) -> None:
         """Make the index anew where rows bring names that it does not have."""
         tables = self.tables
-        instruments = [name for name in rows.instruments if name not in set(tables.instruments)]
-        assets = [name for name in rows.assets if name not in set(tables.assets)]
+        instruments = [name for name in rows.instruments if name not in self.feed.place]
+        assets = [name for name in rows.assets if name not in self.feed.place]
         if instruments or assets:
             book = self._overlay.book()
             wider = replace(book, instruments=(*tables.instruments, *instruments), assets=(*tables.assets, *assets))
@@ -495,16 +558,17 @@ class TickIndex:
 
         What is found is put right. The cost is that of one evaluation of the book.
         """
-        return self._changes([(-1, *row) for row in self._check()])
+        return self._changes(self._check(-1))
 
-    def _check(self) -> list[tuple[int, int, int]]:
-        """(slot, what was said, what is so) of every pool that the index has wrong; counted and put right."""
+    def _check(self, move: int) -> _Rows:
+        """Judge everything; the changes that the index had missed, counted and put right."""
         own = self.slots
-        every = own.living().astype(np.int32)
-        in_chunks(len(every), lambda a, b: self._judge(every, a, b), self.threads)
-        wrong = [row[1:] for row in self._compare(every, -1)]
+        self.settle()
+        every = np.arange(own.pool.count, dtype=np.int32)
+        in_chunks(len(every), self._judge_range, self.threads)
+        wrong = self._compare(every, move)
         self._counts["missed"] += len(wrong)
-        slots = np.array([row[0] for row in wrong], np.int32)
+        slots = wrong[:, 1].astype(np.int32)
         self._certify(slots, 0, len(slots), hanging=True)
         return wrong
 

@@ -74,11 +74,12 @@ def evaluate(
     from crossmargin.apps.runs import Run
 
     found, rules = _case(market, profile, on)
-    run = Run(book, market, out, Shard(found.market, rules, thresholds=thresholds))
-    if run.done:
-        sys.stderr.write(f"going on with {run.work}: {len(run.done)} parts are done\n")
-    with _executor(cluster, threads) as executor, _progress(run.purses) as progress:
-        manifest = run.execute(executor, progress)
+    with _executor(cluster, threads) as executor:
+        run = Run(book, market, out, Shard(found.market, rules, thresholds=thresholds))
+        if run.done:
+            sys.stderr.write(f"going on with {run.work}: {len(run.done)} parts are done\n")
+        with _progress(run.purses) as progress:
+            manifest = run.execute(executor, progress)
     if json:
         print_json(manifest)
     else:
@@ -139,7 +140,7 @@ def _case(market: str, profile: str, on: str | None) -> tuple[BookMarket, Rules]
     from crossmargin.files.profiles import load_profile
 
     found = read_market(market, on=None if on is None else date_of(on))
-    if not cache_folder().is_dir():
+    if not any(cache_folder().rglob("*.nbi")):
         sys.stderr.write("compiling the kernels, once for this machine ...\n")
     return found, load_profile(profile).on(found.market.as_of).with_overrides(found.instruments, found.assets)
 

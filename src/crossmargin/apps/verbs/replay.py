@@ -1,0 +1,130 @@
+"""``crossmargin replay``: what would have become of this account in this history?"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crossmargin.apps.options import File, Json, On, ProfileName, case_reader, print_json
+
+if TYPE_CHECKING:
+    from crossmargin.analytics.replay import Liquidation, Run
+
+
+class _Mode(StrEnum):
+    as_held = "as_held"
+    cross = "cross"
+    isolated = "isolated"
+    hedged_cross = "hedged_cross"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(replay)
+
+
+def replay(
+    file: File,
+    history: Annotated[
+        str,
+        typer.Argument(
+            metavar="HISTORY",
+            help="CSV or Parquet, a row a bar: time, BTC (close), and optionally BTC@open, @high, @low, @funding.",
+        ),
+    ],
+    other: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="PROFILE[@DATE]", help="Also by these rules, or by its own of another @DATE."),
+    ] = None,
+    mode: Annotated[
+        list[_Mode] | None,
+        typer.Option("--mode", help="A margin mode; repeat it to see several side by side. Default: as held."),
+    ] = None,
+    enter: Annotated[
+        bool, typer.Option("--enter", help="Enter the positions at the first close, whatever entry the file gives.")
+    ] = False,
+    json: Json = False,
+    profile: ProfileName = None,
+    on: On = None,
+) -> None:
+    """Lead an account through a price and funding history: equity, headroom, funding paid, liquidations."""
+    from crossmargin.analytics.replay import entered
+    from crossmargin.analytics.replay import replay as ask
+    from crossmargin.files.history import load_bars
+
+    read = case_reader(file)
+    others = []
+    for text in other or ():
+        name, _, date = text.partition("@")
+        others.append(read(name or profile, date or on).rules)
+    account, market, rules = read(profile, on)
+    bars = load_bars(history)
+    start = entered(account, bars[0]) if enter else account
+    runs = ask(start, market, rules, bars, others=others, modes=[m.value for m in mode or (_Mode.as_held,)])
+    if json:
+        print_json({"runs": runs})
+    else:
+        _show(runs)
+    unknown = any(run.reasons or run.lowest_headroom is None for run in runs)
+    raise typer.Exit(4 if any(run.liquidations for run in runs) else 5 if unknown else 0)
+
+
+def _show(runs: tuple[Run, ...]) -> None:
+    from crossmargin.apps import tables
+    from crossmargin.apps.sparks import spark
+
+    rows = []
+    for run in runs:
+        figures = [run.equity_start, run.equity_end, run.lowest_headroom, run.capital_used]
+        rows.append(
+            [
+                _name(run),
+                run.currency,
+                *map(_float, figures),
+                _float(run.points[-1].funding if run.points else None),
+                "unknown" if run.reasons else "never" if run.liquidated is None else f"{run.liquidated:%Y-%m-%d %H:%M}",
+            ]
+        )
+    columns = ["rules and mode", "in", "equity at start", "at end", "lowest headroom", "most initial margin"]
+    title = next((f"{run.bars} bars" for run in runs if run.bars), "No bars")
+    tables.console.print(tables._figures(title, [*columns, "funding paid", "liquidated"], rows, left=2))
+    drawn = [
+        [_name(run), spark(_sample(run), ascii_only=tables.console.options.ascii_only)]
+        for run in runs
+        if any(point.equity is not None for point in run.points)
+    ]
+    if drawn:
+        tables.console.print(tables._figures("Equity through time", ["rules and mode", ""], drawn, left=2))
+    events = [[_name(run), *_event(event)] for run in runs for event in run.liquidations]
+    if events:
+        columns = ["rules and mode", "when", "pool", "at", "steps", "equity before", "after", "in"]
+        tables.console.print(tables._figures("Liquidations", columns, events, left=5))
+    for run in runs:
+        for text in (*run.reasons, *run.notes):
+            tables.console.print(f"{_name(run)}: {text}", style="dim")
+
+
+def _event(event: Liquidation) -> list[str]:
+    from crossmargin.apps.tables import shown
+
+    marks = ", ".join(f"{symbol} {shown(price)}" for symbol, price in event.marks.items())
+    steps = ", ".join(dict.fromkeys(step.step for step in event.steps))
+    figures = [shown(event.equity_before), shown(event.equity_after), event.currency]
+    return [f"{event.time:%Y-%m-%d %H:%M} {event.moment}", event.pool, marks, steps, *figures]
+
+
+def _name(run: Run) -> str:
+    return f"{run.profile}, {run.mode}"
+
+
+def _float(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.2f}"
+
+
+def _sample(run: Run, width: int = 48) -> list[float]:
+    """The equity of closes, thinned to the width of a line; the last is always there."""
+    known = [point.equity for point in run.points if point.equity is not None]
+    count = min(width, len(known))
+    return [known[round(i * (len(known) - 1) / max(1, count - 1))] for i in range(count)]

@@ -18,6 +18,7 @@ _HOME = {
     "AccountError": "errors",
     "AssetRule": "model.profile",
     "Balance": "model.account",
+    "Bar": "model.history",
     "Book": "engine.book",
     "BookReport": "analytics.book",
     "BookSensitivity": "analytics.book",
@@ -71,6 +72,7 @@ _HOME = {
     "Reason": "engine.columns",
     "ReconciledFigure": "analytics.reconciliation",
     "Reconciliation": "analytics.reconciliation",
+    "Replay": "analytics.replay",
     "Report": "model.report",
     "Reported": "model.reported",
     "Requirement": "analytics.hedge",
@@ -99,6 +101,7 @@ _HOME = {
     "WorstInBox": "analytics.box",
     "allocate": "analytics.allocation",
     "apply_changes": "analytics.whatif",
+    "bars_from": "model.history",
     "best_hedge": "analytics.hedge",
     "book_from_arrow": "engine.interchange",
     "book_from_frames": "engine.interchange",
@@ -114,6 +117,7 @@ _HOME = {
     "curve": "analytics.curve",
     "deleverage": "engine.liquidation",
     "depeg": "analytics.stress",
+    "entered": "analytics.replay",
     "estimate_covariance": "analytics.covariance",
     "evaluate": "analytics.questions",
     "frame": "apps.notebook",
@@ -127,6 +131,7 @@ _HOME = {
     "liquidate": "engine.liquidation",
     "liquidation_probability": "analytics.barrier",
     "load": "files.accounts",
+    "load_bars": "files.history",
     "load_fund": "files.funds",
     "load_history": "files.scenarios",
     "load_ipython_extension": "apps.notebook",
@@ -143,6 +148,7 @@ _HOME = {
     "read_book": "engine.interchange",
     "read_payload_file": "files.unified",
     "reconcile": "analytics.reconciliation",
+    "replay": "analytics.replay",
     "reported_from": "model.reported",
     "requirements": "analytics.hedge",
     "reverse_stress": "analytics.reverse_stress",
@@ -170,6 +176,7 @@ __all__ = [
     "AccountError",
     "AssetRule",
     "Balance",
+    "Bar",
     "Book",
     "BookReport",
     "BookSensitivity",
@@ -223,6 +230,7 @@ __all__ = [
     "Reason",
     "ReconciledFigure",
     "Reconciliation",
+    "Replay",
     "Report",
     "Reported",
     "Requirement",
@@ -251,6 +259,7 @@ __all__ = [
     "WorstInBox",
     "allocate",
     "apply_changes",
+    "bars_from",
     "best_hedge",
     "book_from_arrow",
     "book_from_frames",
@@ -266,6 +275,7 @@ __all__ = [
     "curve",
     "deleverage",
     "depeg",
+    "entered",
     "estimate_covariance",
     "evaluate",
     "frame",
@@ -279,6 +289,7 @@ __all__ = [
     "liquidate",
     "liquidation_probability",
     "load",
+    "load_bars",
     "load_fund",
     "load_history",
     "load_ipython_extension",
@@ -295,6 +306,7 @@ __all__ = [
     "read_book",
     "read_payload_file",
     "reconcile",
+    "replay",
     "reported_from",
     "requirements",
     "reverse_stress",
@@ -347,6 +359,7 @@ if TYPE_CHECKING:
     from crossmargin.analytics.limits import MaxOrder, MaxWithdraw, max_order, max_withdraw
     from crossmargin.analytics.questions import evaluate, sensitivity, stress, threshold
     from crossmargin.analytics.reconciliation import ReconciledFigure, Reconciliation, reconcile
+    from crossmargin.analytics.replay import Replay, entered, replay
     from crossmargin.analytics.reverse_stress import ReverseStress, reverse_stress
     from crossmargin.analytics.rule_difference import RuleDifference, rule_difference
     from crossmargin.analytics.sensitivity import Sensitivity
@@ -395,6 +408,7 @@ if TYPE_CHECKING:
     )
     from crossmargin.files.accounts import Case, case_from, load
     from crossmargin.files.funds import load_fund
+    from crossmargin.files.history import load_bars
     from crossmargin.files.profiles import load_profile, profile_ids
     from crossmargin.files.scenarios import historical_scenarios, load_history, load_scenarios
     from crossmargin.files.unified import Imported, import_account, read_payload_file
@@ -413,6 +427,7 @@ if TYPE_CHECKING:
         changes_from,
     )
     from crossmargin.model.fund import Fund
+    from crossmargin.model.history import Bar, bars_from
     from crossmargin.model.market import Market
     from crossmargin.model.profile import AssetRule, InstrumentRule, Profile, Rules
     from crossmargin.model.report import (

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 import crossmargin as cm
 from crossmargin.analytics.replay import Replay, Run, entered, replay
+from crossmargin.analytics.replay_watch import at_bar
+from crossmargin.apps.figures import through_time, to_plotly
 from crossmargin.apps.verbs import replay as verb
 from crossmargin.files.history import load_bars
 from crossmargin.model.history import Bar, bars_from
@@ -167,10 +169,8 @@ def test_funding_that_is_not_in_the_history_is_said_and_not_zero() -> None:
     assert run.notes == (f"funding of {BTC} is not in the history: none was charged",)
 
 
-@pytest.mark.parametrize("profile", ["plain-cross", "binance-usdm", "bybit-uta", "okx-futures"])
+@pytest.mark.parametrize("profile", ["plain-cross", "binance-usdm", "bybit-uta"])
 def test_constant_prices_change_nothing_but_funding(profile: str) -> None:
-    if profile not in cm.profile_ids():
-        profile = "binance-usdm"
     case = given(profile, market={"mark_price": {BTC: "10000"}, "index_price": {"USDT": "1"}})
     row = {"BTC": 10000, "BTC@open": 10000, "BTC@high": 10000, "BTC@low": 10000}
     still = only(case, bars(*[row] * 20))
@@ -191,6 +191,9 @@ UNIFIED = {
         {"symbol": BTC, "quantity": "3", "entry_price": "60000", "leverage": "10"},
         {"symbol": ETH, "quantity": "-20", "entry_price": "3000", "leverage": "10"},
         {"symbol": "BTC/USD:BTC", "quantity": "-50000", "entry_price": "60000", "leverage": "5"},
+    ],
+    "instruments": [
+        {"symbol": symbol, "contract_size": "1", "brackets": BRACKETS} for symbol in (BTC, ETH, "BTC/USD:BTC")
     ],
     "market": {
         "mark_price": {BTC: "60000", ETH: "3000", "BTC/USD:BTC": "60000"},
@@ -225,11 +228,16 @@ def test_at_the_bar_that_breaks_it_the_cascade_is_the_same() -> None:
     """The threshold, the steps and what is left are those of the question asked before the bar."""
     case = given("binance-usdm", wallet="1500", quantity="2")
     row = {"BTC": 9000, "BTC@open": 10000, "BTC@high": 10000, "BTC@low": 9000}
-    (event, *_) = only(case, bars({"BTC": 10000}, row)).liquidations
+    event, *later = only(case, bars({"BTC": 10000}, row)).liquidations
     asked = cm.cascade(*case, direction={"BTC": D(1)})
     assert near(event.marks[BTC], str(round(asked.prices[0].at_threshold, 9)))
     assert [s.step for s in event.steps] == [s.step for s in asked.steps]
     assert near(event.equity_after, str(round(asked.equity_after or D(0), 9)))
+    # the venue cuts the position on all the way down, and never finds it without equity
+    sizes = [event.equity_after, *(e.equity_after for e in later)]
+    assert len(later) == 8
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] > 0
 
 
 @hypothesis_given(path=st.lists(st.integers(9000, 11000), min_size=2, max_size=8))
@@ -244,10 +252,10 @@ def test_a_bar_that_repeats_a_price_changes_nothing(path: list[int]) -> None:
 
 
 def test_at_the_level_to_the_last_digit_the_exact_judge_decides() -> None:
-    # 9,000 / 0.95 is no decimal: a price of 18 digits above it stands, one of 18 digits below it is liquidated
+    # 9,000 / 0.95 is no decimal: the price of 18 digits below it is liquidated, the one above it stands
     level = D("9473.684210526315789473")
-    assert only(given(), bars({"BTC": 10000}, {"BTC": level + D("1e-18")})).liquidated is not None
-    assert only(given(), bars({"BTC": 10000}, {"BTC": level + D("1e-15")})).liquidated is None
+    assert only(given(), bars({"BTC": 10000}, {"BTC": level})).liquidated is not None
+    assert only(given(), bars({"BTC": 10000}, {"BTC": level + D("1e-18")})).liquidated is None
 
 
 # the hook of a back-tester --------------------------------------------------------------------------------------------
@@ -274,9 +282,31 @@ def test_a_back_tester_asks_opens_and_is_liquidated() -> None:
 
 
 def test_positions_can_be_entered_at_the_first_bar() -> None:
-    account, market, rules = given()
+    account, market, rules = given(wallet="10000")
     history = bars({"BTC": 40000}, {"BTC": 40100})
-    assert only((entered(account, history[0]), market, rules), history).equity_end == 1100
+    assert only((entered(account, history[0]), market, rules), history).equity_end == 10100
+
+
+def test_the_figure_marks_the_liquidation() -> None:
+    runs = replay(*given(), bars({"BTC": 10000}, {"BTC": 9900}, {"BTC": 9400}))
+    equity, headroom = through_time(runs)
+    line, cross = equity["data"]
+    assert (line["y"], cross["y"]) == ([1000, 900, 400], (400,))
+    assert cross["x"] == ((START + timedelta(days=2)).isoformat(),)
+    assert headroom["data"][0]["y"] == [500, 405, 400]
+    to_plotly(equity)
+
+
+def test_bid_and_ask_move_with_their_coin() -> None:
+    """What is held at a bid 1 % under the index stays 1 % under it; without the old index it is not known any more."""
+    account, market, _ = given()
+    rates = {"bid_rate": {"BTC": D(9900), "USDC": D("0.999")}, "last_price": {BTC: D(10000)}}
+    priced = market.model_copy(update={**rates, "index_price": {"BTC": D(10000)}})
+    moved = at_bar(account, priced, START, {"BTC": D(20000)})
+    assert (moved.bid_rate, moved.last_price) == ({"BTC": D(19800), "USDC": D("0.999")}, {})
+    assert (moved.mark_price, moved.index_price) == ({BTC: D(20000)}, {"BTC": D(20000)})
+    unpriced = at_bar(account, market.model_copy(update=rates), START, {"BTC": D(20000)})
+    assert unpriced.bid_rate == {"USDC": D("0.999")}
 
 
 # what is wrong with a history -----------------------------------------------------------------------------------------
@@ -321,10 +351,14 @@ def test_bars_go_forward_only() -> None:
 
 
 def test_rules_that_cannot_take_the_account_make_a_run_with_reasons() -> None:
-    cross, isolated = replay(*given(), bars({"BTC": 10000}, {"BTC": 10100}), modes=("cross", "isolated"))
-    assert (cross.equity_end, cross.reasons) == (1100, ())
-    assert isolated.equity_end is None
-    assert isolated.reasons
+    positions = [{"symbol": "XYZ/USDT:USDT", "quantity": "1", "entry_price": "100", "leverage": "10"}]
+    instruments = [{"symbol": "XYZ/USDT:USDT", "brackets": BRACKETS}]
+    case = given(positions=positions, instruments=instruments, market={"mark_price": {"XYZ/USDT:USDT": "100"}})
+    venue = cm.load_profile("binance-usdm").revisions[-1]
+    own, there = replay(*case, bars({"XYZ": 100}, {"XYZ": 101}), others=[venue])
+    assert (own.equity_end, own.reasons) == (1001, ())
+    assert (there.bars, there.equity_end) == (0, None)
+    assert "no maintenance table" in there.reasons[0]
 
 
 def test_csv_and_parquet_are_the_same_history(tmp_path: Path) -> None:
@@ -353,4 +387,4 @@ def test_the_verb(tmp_path: Path) -> None:
     assert held["liquidations"][0]["equity_before"] == "-100"
     shown = CliRunner().invoke(app, words)
     assert "never" in shown.stdout
-    assert "BTC/USDT:USDT isolated" in shown.stdout
+    assert "84,000" in shown.stdout

@@ -34,6 +34,8 @@ from crossmargin.model.number import CONTEXT
 from crossmargin.model.profile import Rules
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
+_LOOKS = 8
+"""How often a venue looks at a pool again on the way from its first walk to the end of a bar's range."""
 _JUST_BEYOND = (_ZERO, Decimal("1e-15"), Decimal("1e-9"))
 
 
@@ -114,7 +116,8 @@ def replay(
     """
     if not bars:
         raise MarketDataError("replay", (Fault("bars", "", "is empty; give at least one bar"),))
-    start = Books(account, at_bar(account, market, bars[0].time, bars[0].close), rules)
+    with localcontext(CONTEXT):
+        start = Books(account, at_bar(account, market, bars[0].time, bars[0].close), rules)
     return tuple(_run(start, law, mode, bars) for law in (rules, *others) for mode in modes)
 
 
@@ -219,9 +222,8 @@ class Replay:
             if self._watched is None:
                 self._restart(self.account, self.market)
             if last is not None:
-                start: Mapping[str, Decimal] = last.close
+                start = {k: bar.open.get(k, last.close.get(k, price)) for k, price in bar.close.items()}
                 if bar.open:
-                    start = {**last.close, **bar.open}
                     self._look(bar, start, "open")
                 if bar.high or bar.low:
                     self._range(bar, start)
@@ -309,12 +311,12 @@ class Replay:
             self._liquidate(bar, market, name, moment)
         return self._current().at(prices, moment)
 
-    def _liquidate(self, bar: Bar, market: Market, name: str, moment: Moment) -> bool:
-        """Whether the exact judge found the pool broken; then the programme has run."""
+    def _liquidate(self, bar: Bar, market: Market, name: str, moment: Moment) -> None:
+        """Run the venue's programme on a pool, if the exact judge finds it broken."""
         account = self.account
         before = _state(account, market, self.rules, name)
         if before is None or not before.liquidatable:
-            return False
+            return
         done = liquidate(account, market, self.rules, pool_name=name)
         after = _state(done.account, market, self.rules, name)
         self.liquidations.append(
@@ -330,26 +332,33 @@ class Replay:
             )
         )
         self._restart(done.account, market)
-        return bool(done.steps)
 
     def _range(self, bar: Bar, start: Mapping[str, Decimal]) -> None:
-        """Each pool from the start of the bar to its adverse end; what breaks on the way is filled at the crossing."""
+        """Each pool from the start of the bar to its adverse end; what breaks on the way is filled at the crossing.
+
+        A programme that only just restores a pool is met again at once, without end: after the first walk the venue
+        looks again at each of :data:`_LOOKS` equal pieces of the rest of the way.
+        """
+        for name, end in self._current().adverse(bar, start).items():
+            if not self._is_broken(bar, name, end):
+                continue
+            at = self._crossing(bar, name, start, end)
+            self._liquidate(bar, at_bar(self.account, self._base, bar.time, at), name, "range")
+            for look in range(1, _LOOKS + 1):
+                there = _between(at, end, Decimal(look) / _LOOKS)
+                if self._is_broken(bar, name, there):
+                    self._liquidate(bar, at_bar(self.account, self._base, bar.time, there), name, "range")
+
+    def _is_broken(self, bar: Bar, name: str, prices: Mapping[str, Decimal]) -> bool:
+        """Whether a pool is broken at these prices: the exact judge, asked only where floats are near."""
         watched = self._current()
-        for name, end in watched.adverse(bar, start).items():
-            at = start
-            while True:
-                watched = self._current()
-                watched.move(end)
-                pool = next((p for p in watched.staked if p.name == name), None)
-                if pool is None or not is_near(within(pool)):
-                    break
-                account = watched.account
-                broken = _state(account, at_bar(account, self._base, bar.time, end), self.rules, name)
-                if broken is None or not broken.liquidatable:
-                    break
-                at = self._crossing(bar, name, at, end)
-                if not self._liquidate(bar, at_bar(account, self._base, bar.time, at), name, "range"):
-                    break
+        watched.move(prices)
+        pool = next((p for p in watched.staked if p.name == name), None)
+        if pool is None or not is_near(within(pool)):
+            return False
+        account = watched.account
+        state = _state(account, at_bar(account, self._base, bar.time, prices), self.rules, name)
+        return state is not None and state.liquidatable
 
     def _crossing(
         self, bar: Bar, name: str, start: Mapping[str, Decimal], end: Mapping[str, Decimal]
@@ -357,12 +366,9 @@ class Replay:
         """The first prices on the way from start to end at which a pool is broken; the end where no root is found."""
         account = self.account
 
-        def prices(s: Any) -> dict[str, Any]:
-            return {key: price + (end[key] - price) * s for key, price in start.items() if key in end}
-
         def along(point: Decimal, way: int) -> Any:
             def build(s: Any) -> Books:
-                return Books(account, at_bar(account, self._base, bar.time, prices(s)), self.rules)
+                return Books(account, at_bar(account, self._base, bar.time, _between(start, end, s)), self.rules)
 
             return headroom_along(build, name, point, way)
 
@@ -370,7 +376,7 @@ class Replay:
         if found is None:
             return end
         for beyond in _JUST_BEYOND:
-            there = prices(min(_ONE, found + beyond))
+            there = _between(start, end, min(_ONE, found + beyond))
             state = _state(account, at_bar(account, self._base, bar.time, there), self.rules, name)
             if state is not None and state.liquidatable:
                 return there
@@ -411,6 +417,11 @@ class Replay:
             return 1.0
         price = bar.close.get(currency, self._base.index_price.get(currency))
         return None if price is None else float(price)
+
+
+def _between(start: Mapping[str, Decimal], end: Mapping[str, Decimal], share: Any) -> dict[str, Any]:
+    """Prices a share of the way from start to end, all together; the share may be a ray."""
+    return {key: price + (end[key] - price) * share for key, price in start.items()}
 
 
 def _complete(rows: Iterable[tuple[Any, Any]]) -> bool:

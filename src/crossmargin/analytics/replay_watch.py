@@ -33,7 +33,8 @@ _PROBE = 0.05
 def at_bar(account: Account, market: Market, time: datetime, prices: Mapping[str, Any]) -> Market:
     """The market with the prices of a moment: every contract on a coin and the coin itself, or one symbol.
 
-    Bid and ask rates keep their share of the index price; last prices of what moved are not known any more. Raises
+    Bid and ask rates keep their share of the index price; where that was not given, and with last prices, what moved
+    is not known any more. Raises
     :class:`MarketDataError` naming every coin held that has no price here.
     """
     symbols = dict.fromkeys(
@@ -57,8 +58,9 @@ def at_bar(account: Account, market: Market, time: datetime, prices: Mapping[str
     index = {**market.index_price, **{name: price for name, price in prices.items() if "/" not in name}}
     rates = {
         name: {
-            asset: rate * index[asset] / market.index_price[asset] if asset in market.index_price else rate
+            asset: rate * index[asset] / market.index_price[asset] if asset in prices else rate
             for asset, rate in getattr(market, name).items()
+            if asset not in prices or asset in market.index_price
         }
         for name in ("bid_rate", "ask_rate")
     }

@@ -170,6 +170,7 @@ VERBS = (
     "limits",
     "compare",
     "stress",
+    "replay",
     "reverse_stress",
     "sensitivity",
     "runway",

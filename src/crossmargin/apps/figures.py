@@ -17,6 +17,7 @@ from crossmargin.analytics.cascade import Cascade
 from crossmargin.analytics.comparison import Comparison
 from crossmargin.analytics.curve import Curve
 from crossmargin.analytics.hedge import Requirement
+from crossmargin.analytics.replay import Run
 from crossmargin.analytics.reverse_stress import ReverseStress
 from crossmargin.analytics.sensitivity import Sensitivity
 from crossmargin.model.report import Crossing, Line, PoolReport, Report, Thresholds
@@ -357,6 +358,31 @@ def walk(found: Cascade) -> Sequence[Spec]:
         ]
         title = f"After each step of the liquidation of {pool}"
         drawn.append({"data": data, "layout": layout(title, "", steps[0][1].currency, barmode="group")})
+    return drawn
+
+
+def through_time(found: Sequence[Run]) -> Sequence[Spec]:
+    """Equity and headroom of the first six runs at the closes of a history; a cross where the venue stepped in."""
+    drawn = []
+    for name in ("equity", "headroom"):
+        data: list[Spec] = []
+        for run, colour in zip(found, (BLUE, ORANGE, GREEN, RED, SKY, PINK), strict=False):
+            times = [point.time.isoformat() for point in run.points]
+            values = [getattr(point, name) for point in run.points]
+            label = f"{run.profile}, {run.mode}"
+            data.append(
+                {"type": "scatter", "mode": "lines", "name": label, "x": times, "y": values, "line": {"color": colour}}
+            )
+            at = {event.time.isoformat() for event in run.liquidations}
+            broken = [(time, value) for time, value in zip(times, values, strict=True) if time in at]
+            if broken:
+                marker = {"symbol": "x", "size": 9, "color": colour}
+                x, y = zip(*broken, strict=True)
+                named = f"{label}: liquidation"
+                data.append({"type": "scatter", "mode": "markers", "name": named, "x": x, "y": y, "marker": marker})
+        title = f"{name.capitalize()} through the history"
+        unit = ", ".join(dict.fromkeys(run.currency for run in found))
+        drawn.append({"data": data, "layout": layout(title, "", unit)})
     return drawn
 
 

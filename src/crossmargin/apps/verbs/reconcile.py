@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def reconcile(
     source: Annotated[
         str,
-        typer.Argument(metavar="FILE|VENUE", help="An account file with [reported], or the venue of the --from files."),
+        typer.Argument(metavar="FILE|VENUE", help="An account file that has `reported`, or a venue."),
     ],
     files: From = None,
     fragments: With = None,

@@ -6,8 +6,8 @@ anew only when the price comes by). Each price has a ring of buckets a side; a r
 interval is wide, and who meets a node of another lap leaves it. One list more a price holds who waits for its first
 value.
 
-A node holds ``end`` (a price; NaN = waiting) and its neighbours: ``following`` (-1 = last) and ``before`` (another
-node, -1 = does not hang, else -2 - the list whose first it is).
+A node holds ``end`` (a price; NaN = waiting), its neighbours ``following`` (-1 = last) and ``before`` (another node,
+-1 = does not hang, else -2 - the list whose first it is), and whose it is: the ``pool`` and the price (``driver``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from crossmargin.engine.jit import compiled, woven
 
-NODE = np.dtype([("end", np.float64), ("following", np.int32), ("before", np.int32)], align=True)
+NODE = np.dtype(
+    [("end", np.float64), *((name, np.int32) for name in ("following", "before", "pool", "driver"))], align=True
+)
 RING = 4096
 """Buckets a side: 41 % of log price, beyond the widest interval."""
 LISTS = 2 * (RING + 1)
@@ -90,7 +92,7 @@ def place_end(node, driver, end, nodes, heads):
 
 
 @woven
-def sweep(driver, old, new, most, nodes, heads, line_pool, standing, pending, count):
+def sweep(driver, old, new, most, nodes, heads, standing, pending, count):
     """Collect the pools with an end that a price passes on its way from ``old`` to ``new``.
 
     (how many wait now, the price up to which that is done): more than ``most`` are left for later.
@@ -112,7 +114,7 @@ def sweep(driver, old, new, most, nodes, heads, line_pool, standing, pending, co
             end = nodes[node].end
             if waiting or (end <= new if side == 1 else end >= new):
                 unhang(node, nodes, heads)
-                pool = line_pool[node >> 1]
+                pool = nodes[node].pool
                 if standing[pool] == 0:
                     standing[pool] = 1
                     pending[count] = pool

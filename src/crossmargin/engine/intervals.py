@@ -75,6 +75,10 @@ class Rulebook(NamedTuple):
     liability_initial_rate: Floats
     shared: Law
     isolated: Law
+    levels: Offsets
+    """Law -> how many levels its ladder has; then law x level -> its multiple, and whether initial margin is asked."""
+    level_multiple: Floats
+    level_on_initial: NDArray[np.bool_]
     mark_fee: Floats
     initial_mark_fee: Floats
     judged_fees: tuple[Floats, Floats]
@@ -103,12 +107,10 @@ class Figures(NamedTuple):
 
 
 class Hooks(NamedTuple):
-    """Lines (pool x price) and where their ends hang. Per pool: ``start`` into lines; per line ``pool`` and ``driver``;
-    two ``nodes`` a line; ``heads`` of the lists."""
+    """Lines (pool x price) and where their ends hang. Per pool: ``start`` into lines; two ``nodes`` a line; ``heads``
+    of the lists."""
 
     start: Offsets
-    pool: Codes
-    driver: Codes
     nodes: NDArray[np.void]
     heads: NDArray[np.int32]
 
@@ -122,6 +124,7 @@ def rulebook(
     ratios = [tiers.ratio[first:last] for first, last in zip(tables.first_tier, ends, strict=True)]
     first, last = tables.first_row, tables.last_row
     top = [rows.rate[a : b + 1].max() for a, b in zip(first.ravel(), last.ravel(), strict=True)]
+    width = max(len(law.level_multiple) for law in laws)
     return Rulebook(
         inverse=tables.inverse, first_row=first, top_rate=frozen(np.reshape(top, first.shape)), cap=rows.cap,
         rate=rows.rate, deduction=rows.deduction, initial_rate=rows.initial_rate, worth=tables.worth,
@@ -130,6 +133,9 @@ def rulebook(
         highest_ratio=frozen([max(own.max(), tables.liability_ratio) for own in ratios]),
         liability_ratio=tables.liability_ratio, liability_rate=tables.liability_rate,
         liability_initial_rate=tables.liability_initial_rate, shared=laws[0], isolated=laws[1],
+        levels=frozen([len(law.level_multiple) for law in laws], np.int64),
+        level_multiple=frozen([np.resize(law.level_multiple, width) for law in laws]),
+        level_on_initial=frozen([np.resize(law.level_on_initial, width) for law in laws], np.bool_),
         mark_fee=mark_fee, initial_mark_fee=initial_mark_fee,
         judged_fees=(_judged(mark_fee), _judged(initial_mark_fee)),
         jumps=tables.jumps, asset_prices=asset_prices,
@@ -158,24 +164,26 @@ def count_prices(start, stop, pools, asset_prices, per_pool):
 
 
 @compiled
-def fill_prices(start, stop, pools, asset_prices, instruments, assets, line_start, line_pool, line_driver):
+def fill_prices(start, stop, pools, asset_prices, instruments, assets, line_start, nodes):
     """Write the lines of pools ``start`` to ``stop`` in the order of rows: marks of a holding, then its own prices."""
     for p in range(start, stop):
         if pools.reason[p] >= _SEVERE:
             continue
-        line = line_start[p]
+        node = 2 * line_start[p]
         for h in range(pools.start[p], pools.start[p + 1]):
             before = -1
             for i in range(pools.position_start[h], pools.position_start[h + 1]):
                 if pools.instrument[i] != before:
                     before = pools.instrument[i]
-                    line_pool[line], line_driver[line] = p, before
-                    line += 1
+                    for side in range(2):
+                        nodes[node + side].pool, nodes[node + side].driver = p, before
+                    node += 2
             if pools.law[p] == 0:
                 for which in range(asset_prices[pools.asset[h]]):
-                    line_pool[line] = p
-                    line_driver[line] = instruments + which * assets + pools.asset[h]
-                    line += 1
+                    for side in range(2):
+                        nodes[node + side].pool = p
+                        nodes[node + side].driver = instruments + which * assets + pools.asset[h]
+                    node += 2
 
 
 @compiled
@@ -188,7 +196,7 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
     pool_start, position_start, assets, cash = pools.start, pools.position_start, pools.asset, pools.cash
     instrument, size, charged, leverage = pools.instrument, pools.size, pools.charged, pools.leverage
     first_row, cap, rate, initial_rate = rule.first_row, rule.cap, rule.rate, rule.initial_rate
-    x_of, nodes, heads, driver_of = rates.x, hooks.nodes, hooks.heads, hooks.driver
+    x_of, nodes, heads = rates.x, hooks.nodes, hooks.heads
     for n in range(start, stop):
         p = slots[n]
         if pools.reason[p] >= _SEVERE:
@@ -196,7 +204,13 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
         begin, lines = hooks.start[p], hooks.start[p + 1] - hooks.start[p]
         pocket = pools.law[p] == 1
         own_law = 1 if pocket else 0
-        law = rule.isolated if pocket else rule.shared
+        # numbers are picked pool by pool; a law that holds arrays would have its references counted each time
+        counted = rule.isolated.counted if pocket else rule.shared.counted
+        weighted = rule.isolated.weighted if pocket else rule.shared.weighted
+        at_ask = rule.shared.at_ask and not pocket
+        at_entry = rule.isolated.initial_at_entry if pocket else rule.shared.initial_at_entry
+        opening_kind = rule.isolated.opening if pocket else rule.shared.opening
+        liquidation = rule.isolated.multiple if pocket else rule.shared.multiple
         level, equity = known[p], figures.equity[p]
         unheard = level == UNKNOWN
         # the room to the next levels, and back over the one that is reached
@@ -204,8 +218,8 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
         kept_lo = kept_hi = opened_lo = opened_hi = 0.0
         reached = level >= 0
         if not unheard:
-            for place in range(max(level, 0), len(law.level_multiple)):
-                multiple, on_initial = law.level_multiple[place], law.level_on_initial[place]
+            for place in range(max(level, 0), rule.levels[own_law]):
+                multiple, on_initial = rule.level_multiple[own_law, place], rule.level_on_initial[own_law, place]
                 base = figures.initial[p] if on_initial else figures.maintenance[p]
                 if np.isnan(base):
                     continue
@@ -239,18 +253,18 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
             widest = 0.0 if pocket else rule.widest[a]
             high, low = 1 + widest, 1 - widest
             unit_high, unit_low = price * high, price * low
-            if law.weighted and not par:
+            if weighted and not par:
                 if rule.worth[a] == _BID_ASK:
                     unit_high, unit_low = ask * high, bid * low
                 else:
                     unit_high *= rule.highest_ratio[a]
                     unit_low *= rule.lowest_ratio[a]
-            if law.counted != _ALL or (law.weighted and not pools.counts[h]):
+            if counted != _ALL or (weighted and not pools.counts[h]):
                 unit_low = 0.0
             if not pocket:
                 owing = max(rule.liability_rate[a], rule.liability_initial_rate[a])
                 unit_high += share_of(price * high, owing) * most
-            charge_high = (ask if law.at_ask else price) * high
+            charge_high = (ask if at_ask else price) * high
             i = first
             while i < last:
                 k = instrument[i]
@@ -282,9 +296,9 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
                     top += share_of(value, rule.top_rate[own_law, k]) + fee
                     if with_initial:
                         opened += share_of(own, rule.initial_mark_fee[own_law, k])
-                        if not law.initial_at_entry:
+                        if not at_entry:
                             margin = leverage_requirement(own, leverage[i])
-                            if law.opening == _OR_BRACKET:
+                            if opening_kind == _OR_BRACKET:
                                 row = first_row[own_law, k]
                                 while own > cap[row]:
                                     row += 1
@@ -314,11 +328,11 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
             if moving == 0:
                 continue
             # with amounts as they are, what the asset's own prices can do
-            pnl = counted_pnl(figures.pnl[h], law.counted)
+            pnl = counted_pnl(figures.pnl[h], counted)
             owned = cash[h] + pnl
-            amount = owned if law.weighted else cash[h]
+            amount = owned if weighted else cash[h]
             valued = amount if pools.counts[h] else min(amount, amount * 0.0)
-            charge = ask if law.at_ask else price
+            charge = ask if at_ask else price
             asked = figures.required[h] * charge
             asked += share_of(max(-owned, owned * 0.0) * price, rule.liability_rate[a])
             busy = last > first
@@ -329,7 +343,7 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
                 # the least and the most that the equity held in it gains with a rise of 1
                 least = most_gained = 0.0
                 if moving == 1 and rule.worth[a] != _BY_VALUE:
-                    least = most_gained = figures.rest[h] + asked * law.multiple
+                    least = most_gained = figures.rest[h] + asked * liquidation
                 elif moving == 1:
                     if valued > 0:
                         most_gained = valued * price * rule.highest_ratio[a]
@@ -339,7 +353,7 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
                     most_gained = max(valued, 0.0) * bid
                 elif which == 2:
                     least = min(valued, 0.0) * ask
-                if not law.weighted and which == 0 and (moving > 1 or rule.worth[a] == _BY_VALUE):
+                if not weighted and which == 0 and (moving > 1 or rule.worth[a] == _BY_VALUE):
                     least += min(pnl * price, 0.0)
                     most_gained += max(pnl * price, 0.0)
                 if which == 1:
@@ -356,7 +370,7 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
         # a wider interval where the price moves more and matters less
         lost = won = 0.0
         for j in range(lines if not unheard else 0):
-            spread = volatility[driver_of[begin + j]] ** 2
+            spread = volatility[nodes[2 * (begin + j)].driver] ** 2
             slope = max(scratch[j, 0], scratch[j, 1])
             if slope > 0:
                 lost += slope / np.cbrt(slope / spread)
@@ -367,9 +381,9 @@ def certify(slots, start, stop, hanging, known, pools, rates, rule, figures, now
         backward = max(back_to, 0.0) / won * _SAFE if won > 0 else np.inf
         waits = False
         for j in range(lines if unheard else 0):
-            waits = waits or np.isnan(now[driver_of[begin + j]])
+            waits = waits or np.isnan(now[nodes[2 * (begin + j)].driver])
         for j in range(lines):
-            driver = driver_of[begin + j]
+            driver = nodes[2 * (begin + j)].driver
             price = now[driver]
             if unheard:
                 below = 0.0 if waits else price

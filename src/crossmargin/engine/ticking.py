@@ -79,35 +79,29 @@ def _judge_some(slots, start, stop, pools, rates, rule, figures):
     )  # fmt: skip
 
 
-@compiled
-def judge_some(slots, start, stop, pools, rates, rule, figures):
-    """Judge pools ``slots[start:stop]``."""
-    _judge_some(slots, start, stop, pools, rates, rule, figures)
-
-
 @woven
-def _levels_of(slots, start, stop, pools, rule, figures, levels, near):
+def _levels_of(slots, start, stop, laws, rule, figures, levels, near):
     """The level of each of some pools by its figures, and whether it is within rounding of one that could change it."""
     for n in range(start, stop):
         p = slots[n]
         levels[n], near[n] = UNKNOWN, False
         if not np.isfinite(figures.headroom[p]):
             continue
-        law = rule.isolated if pools.law[p] == 1 else rule.shared
+        law = 1 if laws[p] == 1 else 0
         level = figures.level[p]
         levels[n] = level
         if figures.bound[p] > 0:
-            for place in range(max(level, 0), len(law.level_multiple)):
-                multiple = law.level_multiple[place]
-                base = figures.initial[p] if law.level_on_initial[place] else figures.maintenance[p]
+            for place in range(max(level, 0), rule.levels[law]):
+                multiple = rule.level_multiple[law, place]
+                base = figures.initial[p] if rule.level_on_initial[law, place] else figures.maintenance[p]
                 if abs(figures.equity[p] - base * multiple) <= figures.bound[p] * (1 + multiple):
                     near[n] = True
 
 
 @compiled
-def levels_of(slots, start, stop, pools, rule, figures, levels, near):
+def levels_of(slots, start, stop, laws, rule, figures, levels, near):
     """As :func:`_levels_of`."""
-    _levels_of(slots, start, stop, pools, rule, figures, levels, near)
+    _levels_of(slots, start, stop, laws, rule, figures, levels, near)
 
 
 @compiled
@@ -116,7 +110,7 @@ def hang_all(hooks):
     for node in range(len(hooks.nodes)):
         end = hooks.nodes[node].end
         if not (end == 0.0 or np.isinf(end)):
-            hang(node, hooks.driver[node >> 1], end, hooks.nodes, hooks.heads)
+            hang(node, hooks.nodes[node].driver, end, hooks.nodes, hooks.heads)
 
 
 @compiled
@@ -144,7 +138,7 @@ def advance(at, until, limit, moves, now, pools, rates, rule, figures, hooks, st
             now.price[driver], now.x[driver] = price, moves.x[m]
             if price != now.swept[driver] and not loose and counters[WAITING] <= limit:
                 counters[WAITING], now.swept[driver] = sweep(
-                    driver, now.swept[driver], price, limit, hooks.nodes, hooks.heads, hooks.pool, mode, pending,
+                    driver, now.swept[driver], price, limit, hooks.nodes, hooks.heads, mode, pending,
                     counters[WAITING],
                 )  # fmt: skip
         if not moves.last[m]:
@@ -157,7 +151,7 @@ def advance(at, until, limit, moves, now, pools, rates, rule, figures, hooks, st
         _judge_some(pending, 0, waiting, pools, rates, rule, figures)
         counters[JUDGED] += waiting
         new, near = np.empty(waiting, np.int8), np.empty(waiting, np.bool_)
-        _levels_of(pending, 0, waiting, pools, rule, figures, new, near)
+        _levels_of(pending, 0, waiting, pools.law, rule, figures, new, near)
         for n in range(waiting):
             p = pending[n]
             mode[p] = 0
@@ -202,6 +196,6 @@ def catch_up(drivers, most, now, hooks, standing):
         if counters[WAITING] > most:
             break
         counters[WAITING], now.swept[driver] = sweep(
-            driver, now.swept[driver], now.price[driver], most, hooks.nodes, hooks.heads, hooks.pool, standing.mode,
+            driver, now.swept[driver], now.price[driver], most, hooks.nodes, hooks.heads, standing.mode,
             standing.pending, counters[WAITING],
         )  # fmt: skip

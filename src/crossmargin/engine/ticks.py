@@ -9,8 +9,8 @@ pools that wait for new intervals are then judged on every tick, and some of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -19,13 +19,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.engine.binding import bind, in_chunks
 from crossmargin.engine.book import Book
-from crossmargin.engine.columns import Codes, frozen
+from crossmargin.engine.columns import Bytes, Codes, frozen
+from crossmargin.engine.crossed import Changes, Counters, Levels
 from crossmargin.engine.feed import Feed
-from crossmargin.engine.intervals import UNKNOWN, certify, rulebook
+from crossmargin.engine.intervals import UNKNOWN, Figures, certify, rulebook
 from crossmargin.engine.kernel import judge
 from crossmargin.engine.overlay import Overlay
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
+from crossmargin.engine.runner import Runner
 from crossmargin.engine.slots import Slots
 from crossmargin.engine.tables import Law, Prices, Tables, Worth, compile_rules
 from crossmargin.engine.ticking import (
@@ -47,7 +49,6 @@ from crossmargin.engine.ticking import (
     advance,
     catch_up,
     hang_all,
-    judge_some,
     levels_of,
 )
 from crossmargin.errors import AccountError, CrossmarginError, Fault
@@ -61,65 +62,9 @@ collected, or 1/64 certified; from 1/8 on everything is judged rather than a lis
 
 
 _Rows = NDArray[np.int64]
+"""(move, slot, old level, new level)."""
+_Levels = tuple[NDArray[np.int8], NDArray[np.bool_]]
 _FIRST = np.zeros(1, np.int64)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """The pools whose level changed, one row a change, in the order of ticks.
-
-    ``tick``: the place in the batch of the tick after which it was so (of the last that moved together), -1 = not by a
-    tick. ``purse``: the row of the book; ``currency``: what the pool counts in (a place in ``assets``), which names the
-    pool where each asset of a purse is one. ``old`` and ``new``: places in the profile's ladder, mild to worst;
-    -1 = no level reached, -2 = no figures.
-    """
-
-    tick: NDArray[np.int64]
-    purse: NDArray[np.int64]
-    currency: Codes
-    old: NDArray[np.int8]
-    new: NDArray[np.int8]
-    assets: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.tick)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
-    """What an index has done since it was made.
-
-    Prices ``taken``; ``duplicate`` (a sequence number again), ``late`` (a lower one), ``refused`` (NaN, 0, negative,
-    infinite, a bid above its ask) and ``unknown`` (a name that nothing in the book has) ones, which change nothing.
-    ``judged``: pools judged because an end was passed; ``rejudged``: those that the exact judge decided; ``scans``:
-    ticks that judged in order; ``loose``: pools that wait for intervals now; ``missed``: crossings that a check found
-    and the index had not (0, or there is a bug).
-    """
-
-    taken: int
-    duplicate: int
-    late: int
-    refused: int
-    unknown: int
-    judged: int
-    rejudged: int
-    scans: int
-    loose: int
-    missed: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Levels:
-    """Every pool and the level it has reached: columns as in :class:`Changes`."""
-
-    purse: NDArray[np.int64]
-    currency: Codes
-    level: NDArray[np.int8]
-    assets: tuple[str, ...]
-
-    def rows(self) -> Iterator[tuple[int, int, int]]:
-        """(purse, currency, level) of every pool."""
-        return zip(self.purse.tolist(), self.currency.tolist(), self.level.tolist(), strict=True)
 
 
 class TickIndex:
@@ -155,7 +100,8 @@ class TickIndex:
         self._build(book, market, rules)
 
     def _build(self, book: Book, market: Market | Prices, rules: Rules | Tables) -> None:
-        bound = bind(book, rules, threads=self.threads)
+        self._runner = Runner(book, rules, threads=self.threads)
+        bound = self._runner.bound
         tables = self.tables = bound.tables
         if isinstance(market, Market):
             market = Prices.of(market, tables.instruments, tables.assets)
@@ -176,19 +122,18 @@ class TickIndex:
         self._nothing = self._changes(())
         slots = self.slots
         every = np.arange(slots.pool.count, dtype=np.int32)
-        in_chunks(len(every), self._judge_range, self.threads)
         slots.known[: len(every)] = UNKNOWN
-        self._compare(every, -1)
+        self._compare(None, self._look_at(every), -1)
         in_chunks(len(every), lambda a, b: self._certify(every, a, b, hanging=False), self.threads)
         hang_all(slots.hooks)
 
     # kernels -----------------------------------------------------------------------------------------------------
 
-    def _judge_range(self, start: int, stop: int) -> None:
-        """Judge slots from one place to another, by the kernel of whole books itself."""
+    def _judge(self, slots: Codes, start: int, stop: int) -> None:
+        """Judge some slots, by the kernel of whole books."""
         rule, rates, figures = self._rule, self.feed.rates, self.slots.figures
         judge(
-            None, start, stop, True, self.slots.pools, rates.x, rates.price, rates.bid, rates.ask, rule.first_row,
+            slots, start, stop, True, self.slots.pools, rates.x, rates.price, rates.bid, rates.ask, rule.first_row,
             rule.cap, rule.rate, rule.deduction, rule.initial_rate, rule.worth, rule.first_tier, rule.tier_cap,
             rule.ratio, rule.credit, rule.liability_ratio, rule.liability_rate, rule.liability_initial_rate,
             rule.shared, rule.isolated, True, True, rule.mark_fee, rule.initial_mark_fee, rule.jumps,
@@ -196,17 +141,38 @@ class TickIndex:
             figures.level, figures.kept, figures.pnl, figures.required, figures.rest,
         )  # fmt: skip
 
-    def _judge(self, slots: Codes, start: int, stop: int) -> None:
-        judge_some(slots, start, stop, self.slots.pools, self.feed.rates, self._rule, self.slots.figures)
+    def _judge_all(self, slots: Codes) -> None:
+        in_chunks(len(slots), lambda start, stop: self._judge(slots, start, stop), self.threads)
 
-    def _levels(self, slots: Codes) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    def _levels(self, slots: Codes, laws: Bytes, figures: Figures) -> _Levels:
+        """(level, whether it is within rounding of another) of some judged pools."""
         level, near = np.empty(len(slots), np.int8), np.empty(len(slots), np.bool_)
-        own = self.slots
 
         def work(start: int, stop: int) -> None:
-            levels_of(slots, start, stop, own.pools, self._rule, own.figures, level, near)
+            levels_of(slots, start, stop, laws, self._rule, figures, level, near)
 
         in_chunks(len(slots), work, self.threads)
+        return level, near
+
+    def _look_at(self, slots: Codes) -> _Levels:
+        """Judge some slots and say their levels."""
+        self._judge_all(slots)
+        return self._levels(slots, self.slots.pools.law, self.slots.figures)
+
+    def _look_at_all(self) -> _Levels:
+        """Judge everything: the book's columns as they were, and what has changed since."""
+        own, runner = self.slots, self._runner
+        state, every = runner.state(self.feed.rates), np.arange(own.pool.count, dtype=np.int32)
+        figures = Figures(
+            equity=state.equity, maintenance=state.maintenance_margin, headroom=state.headroom, bound=state.bound,
+            status=state.status, initial=state.initial_margin, level=self._watched(state.level), kept=state.kept,
+            pnl=state.pnl, required=state.required, rest=state.rest,
+        )  # fmt: skip
+        level, near = np.full(len(every), UNKNOWN, np.int8), np.zeros(len(every), np.bool_)
+        count, changed = len(runner), own.changed()
+        level[:count], near[:count] = self._levels(every[:count], runner.bound.pools.law, figures)
+        if len(changed):
+            level[changed], near[changed] = self._look_at(changed)
         return level, near
 
     def _certify(self, slots: Codes, start: int, stop: int, *, hanging: bool) -> None:
@@ -326,23 +292,22 @@ class TickIndex:
         The tick that floods the index does no more than judge. Those after it first collect what was passed, then
         certify so many pools each, until every pool has its intervals again.
         """
-        own, every = self.slots, np.arange(self.slots.pool.count, dtype=np.int32)
+        own = self.slots
         self._counts["scans"] += 1
         first, late = not self._flooded, self.feed.behind()
         self._flooded = True
         if not first:
-            catch_up(late, len(every) // _COLLECT_SHARE, self.feed.now, own.hooks, self._scratch())
+            catch_up(late, own.pool.count // _COLLECT_SHARE, self.feed.now, own.hooks, self._scratch())
         self._loosen()
         # who was not collected may have crossed and come back by now, so collecting the last asks for all once more
         behind = len(late) > 0
-        if behind or len(self._loose) * _RANGE_SHARE > len(every):
-            in_chunks(len(every), self._judge_range, self.threads)
+        if behind or len(self._loose) * _RANGE_SHARE > own.pool.count:
+            found = self._compare(None, self._look_at_all(), move)
         else:
-            in_chunks(len(self._loose), lambda a, b: self._judge(self._loose, a, b), self.threads)
+            found = self._compare(self._loose, self._look_at(self._loose), move)
         self._counters[JUDGED] += len(self._loose)
-        found = self._compare(every if behind else self._loose, move)
         if not behind and not first:
-            self._tighten(max(_LEAST, len(every) // _CERTIFY_SHARE))
+            self._tighten(max(_LEAST, own.pool.count // _CERTIFY_SHARE))
         return found
 
     def _loosen(self) -> None:
@@ -355,6 +320,7 @@ class TickIndex:
     def _tighten(self, most: int) -> None:
         """Certify so many of the pools without intervals."""
         ready, self._loose = self._loose[:most], self._loose[most:]
+        self._judge_all(ready)
         self._certify(ready, 0, len(ready), hanging=True)
         self.slots.mode[ready] = IDLE
         self._flooded = len(self._loose) > 0
@@ -366,20 +332,22 @@ class TickIndex:
             self._loosen()
             self._tighten(len(self._loose))
 
-    def _compare(self, slots: Codes, move: int) -> _Rows:
-        """The changes of some judged pools; what is known of them is brought up to date."""
+    def _compare(self, slots: Codes | None, seen: _Levels, move: int) -> _Rows:
+        """The changes of some pools (None = all) by what was seen; what is known is brought up to date."""
+        level, near = seen
         known = self.slots.known
-        level, near = self._levels(slots)
         for n in np.flatnonzero(near):
-            level[n] = self._exact(int(slots[n]))
-        old = known[slots]
-        known[slots] = level
-        rows = np.flatnonzero(level != old)
-        columns = (np.full(len(rows), move), slots[rows], old[rows], level[rows])
-        return np.stack([column.astype(np.int64) for column in columns], axis=1)
+            level[n] = self._exact(int(n if slots is None else slots[n]))
+        rows = np.flatnonzero(level != (known[: len(level)] if slots is None else known[slots]))
+        place = rows if slots is None else slots[rows]
+        found = np.empty((len(rows), 4), np.int64)
+        for column, values in enumerate((move, place, known[place], level[rows])):
+            found[:, column] = values
+        known[place] = level[rows]
+        return found
 
     def _changes(self, rows: _Rows | Sequence[tuple[int, int, int, int]]) -> Changes:
-        """Changes as nouns; rows of (move, slot, old level, new level)."""
+        """Changes as nouns."""
         table = np.array(rows, np.int64).reshape(-1, 4)
         slot = table[:, 1]
         purse, currency = self._names(slot)
@@ -391,6 +359,7 @@ class TickIndex:
             old=self._places(slot[order], table[order, 2]),
             new=self._places(slot[order], table[order, 3]),
             assets=self.tables.assets,
+            ladder=self.tables.levels,
         )
 
     def _names(self, slots: NDArray[Any]) -> tuple[NDArray[np.int64], Codes]:
@@ -454,7 +423,7 @@ class TickIndex:
                 slot = before.pop(key, None)
                 level = UNKNOWN if slot is None else int(self.slots.known[slot])
                 after[key] = self.slots.put(bound.pools, q, slot)
-                self.slots.pool.columns["purse"][after[key]] = purse
+                self.slots.pool["purse"][after[key]] = purse
                 touched.append(after[key])
                 found.append((-1, after[key], level if slot is not None else -1, UNKNOWN))
             for slot in before.values():
@@ -462,8 +431,7 @@ class TickIndex:
                 self.slots.remove(slot)
             self._own[purse] = after
         slots = np.array(touched, np.int32)
-        self._judge(slots, 0, len(slots))
-        self._compare(slots, -1)
+        self._compare(slots, self._look_at(slots), -1)
         self._certify(slots, 0, len(slots), hanging=True)
         known = self.slots.known
         now = [(tick, slot, old, int(known[slot]) if slot in set(touched) else new) for tick, slot, old, new in found]
@@ -551,6 +519,7 @@ class TickIndex:
             currency=frozen(currency[order], np.int32),
             level=self._places(slots[order], self.slots.known[slots[order]]),
             assets=self.tables.assets,
+            ladder=self.tables.levels,
         )
 
     def verify(self) -> Changes:
@@ -562,15 +531,20 @@ class TickIndex:
 
     def _check(self, move: int) -> _Rows:
         """Judge everything; the changes that the index had missed, counted and put right."""
-        own = self.slots
         self.settle()
-        every = np.arange(own.pool.count, dtype=np.int32)
-        in_chunks(len(every), self._judge_range, self.threads)
-        wrong = self._compare(every, move)
+        wrong = self._compare(None, self._look_at_all(), move)
         self._counts["missed"] += len(wrong)
         slots = wrong[:, 1].astype(np.int32)
+        self._judge_all(slots)
         self._certify(slots, 0, len(slots), hanging=True)
         return wrong
+
+    def _watched(self, level: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Places in the whole ladder as places in what is watched of it."""
+        if not self.liquidation_only:
+            return level
+        first = self._first_level[self._runner.bound.pools.law]
+        return frozen(np.maximum(level - first, -1), np.int8)
 
     def _places(self, slots: NDArray[Any], level: NDArray[Any]) -> NDArray[np.int8]:
         """Levels as places of the whole ladder, where only part of it is watched."""

@@ -63,13 +63,14 @@ class _Ramps:
     distance: Floats
 
     def add(self, block: Floats, reach: float, cut: np.ufunc, sums: Floats) -> None:
-        """Add the ramps nearer than ``reach``; ``cut`` (maximum or minimum with 0) leaves those beyond their kink."""
+        """Add the ramps nearer than ``reach``; ``cut`` (maximum or minimum with the kink) leaves those beyond it."""
         count = int(np.searchsorted(self.distance, reach))
         if count:
+            # max(move, kink) - kink, with the constant part taken off the sums: one pass over the block less
             beyond = block.take(self.column[:count], axis=1)
-            beyond -= self.kink[:count]
-            cut(beyond, 0.0, out=beyond)
+            cut(beyond, self.kink[:count], out=beyond)
             sums += beyond @ self.slopes[:count]
+            sums -= self.kink[:count] @ self.slopes[:count]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ _POOL_ROW = np.dtype(
     [
         *((name, np.int64) for name in ("start", "line_start", "purse")),
         *((name, np.float64) for name in ("equity", "maintenance", "headroom", "bound", "initial")),
-        *((name, np.uint8) for name in ("law", "reason", "status", "mode", "changed")),
+        *((name, np.uint8) for name in ("law", "reason", "status", "mode")),
         *((name, np.int8) for name in ("level", "known")),
     ],
     align=True,
@@ -104,6 +104,7 @@ class Slots:
         self.heads = empty_heads(prices)
         self.nodes = empty_nodes(0)
         self.lines = 0
+        self._changed: set[int] = set()
         self._look()
         counts = np.zeros(self.pool.count, np.int64)
         in_chunks(self.pool.count, lambda a, b: count_prices(a, b, self.pools, asset_prices, counts), threads)
@@ -158,7 +159,7 @@ class Slots:
 
     def changed(self) -> NDArray[np.int32]:
         """The slots that are not what the book says any more."""
-        return np.flatnonzero(self.pool["changed"][: self.pool.count]).astype(np.int32)
+        return np.array(sorted(self._changed), np.int32)
 
     def living(self) -> NDArray[np.int64]:
         """The slots that a pool has."""
@@ -194,7 +195,7 @@ class Slots:
             self.holding[name][held] = getattr(own, name)[held_from]
         for name in _POSITION:
             self.position[name][owned] = getattr(own, name)[owned_from]
-        self.pool["changed"][slot] = True
+        self._changed.add(slot)
         self._fill(slot, slot + 1)
         return slot
 
@@ -207,7 +208,7 @@ class Slots:
         """Leave a slot empty: nothing in it is judged any more."""
         self.release(slot)
         self.pool["reason"][slot] = GONE
-        self.pool["changed"][slot] = True
+        self._changed.add(slot)
         self.known[slot] = UNKNOWN
 
     def _shape(self, slot: int) -> NDArray[np.int64]:

@@ -159,6 +159,32 @@ def test_changes_are_told_at_the_tick_and_by_the_judge() -> None:
     assert index.counters.judged <= len(prices)
 
 
+def test_a_bracket_that_jumps_is_not_stepped_over() -> None:
+    """A rule whose rate applies to the whole value: 0.4 % up to 50,000 and 5 % above.
+
+    Short 1 BTC from 49,000 with 3,000 beside: at 50,000 equity is 2,000 against 200, at 50,500 it is 1,500 against
+    2,525. By the slope of today's bracket alone there would be room up to 51,700.
+    """
+    brackets = [
+        {"notional_floor": "0", "maintenance_rate": "0.004", "max_leverage": "100"},
+        {"notional_floor": "50000", "maintenance_rate": "0.05", "max_leverage": "10"},
+    ]
+    file = {
+        "profile": "weex-usdm",
+        "as_of": "2026-11-20T08:00:00Z",
+        "balances": {"USDT": "3000"},
+        "positions": [{"symbol": "BTC/USDT:USDT", "quantity": "-1", "entry_price": "49000", "leverage": "10"}],
+        "market": {"mark_price": {"BTC/USDT:USDT": "49000"}},
+        "instruments": [{"symbol": "BTC/USDT:USDT", "brackets": brackets, "contract_size": "1"}],
+    }
+    case = cm.case_from(file, "account")
+    last = len(case.rules.slots.levels.ladder) - 1
+    for only in (False, True):
+        index = TickIndex(Book.from_accounts([case.account]), case.market, case.rules, liquidation_only=only)
+        found = index.ticks([index.source("BTC/USDT:USDT")] * 2, [49_900, 50_500])
+        assert (found.tick.tolist()[-1], found.new.tolist()[-1]) == (1, last)
+
+
 def test_a_pool_exactly_at_its_level_is_decided_by_the_exact_judge() -> None:
     """Equity 24 against maintenance 24: 1 coin long from 5,976 with 0 beside, at 6,000 x 0.4 % = 24."""
     file = {

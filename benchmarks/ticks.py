@@ -216,6 +216,8 @@ def main() -> None:
     )
     text += "".join("| " + " | ".join(row) + " |\n" for row in rows)
     text += (
+        "\nEvery figure holds about 0.4 µs of the clock and of entering the loop for a single tick. Dense: the median "
+        "of maintenance / equity is 0.24.\n"
         "\nA fall of the most popular contract by 10 %, beside one full evaluation (both with two threads):\n\n"
         "| pools | left after 5 ticks | full, ms | the tick, ms | slowest of the next 4, ms | settle the rest, ms "
         "| tick / full |\n|---|---|---|---|---|---|---|\n"

@@ -348,16 +348,19 @@ class TickIndex:
 
     def _changes(self, rows: _Rows | Sequence[tuple[int, int, int, int]]) -> Changes:
         """Changes as nouns."""
-        table = np.array(rows, np.int64).reshape(-1, 4)
+        table = np.asarray(rows, np.int64).reshape(-1, 4)
+        purse, currency = self._names(table[:, 1])
+        before, after = table[:-1, 0], table[1:, 0]
+        if not ((before < after) | ((before == after) & (purse[:-1] < purse[1:]))).all():
+            order = np.lexsort((currency, purse, table[:, 0]))
+            table, purse, currency = table[order], purse[order], currency[order]
         slot = table[:, 1]
-        purse, currency = self._names(slot)
-        order = np.lexsort((currency, purse, table[:, 0]))
         return Changes(
-            tick=frozen(table[order, 0], np.int64),
-            purse=frozen(purse[order], np.int64),
-            currency=frozen(currency[order], np.int32),
-            old=self._places(slot[order], table[order, 2]),
-            new=self._places(slot[order], table[order, 3]),
+            tick=frozen(table[:, 0], np.int64),
+            purse=frozen(purse, np.int64),
+            currency=frozen(currency, np.int32),
+            old=self._places(slot, table[:, 2]),
+            new=self._places(slot, table[:, 3]),
             assets=self.tables.assets,
             ladder=self.tables.levels,
         )
@@ -548,6 +551,8 @@ class TickIndex:
 
     def _places(self, slots: NDArray[Any], level: NDArray[Any]) -> NDArray[np.int8]:
         """Levels as places of the whole ladder, where only part of it is watched."""
+        if not self.liquidation_only:
+            return frozen(level, np.int8)
         first = self._first_level[self.slots.pools.law[slots]]
         return frozen(np.where(level >= 0, level + first, level), np.int8)
 

@@ -208,7 +208,6 @@ class _Preparation:
         self.zero = self.convert(Decimal(0))
         self.faults: list[Fault] = []
         self.missing: dict[str, Fault] = {}
-        self._steps: dict[tuple[str, bool], kinds.Steps] = {}
 
     def run(self) -> Prepared:
         shared = [(i, p) for i, p in enumerate(self.account.positions) if p.margin_mode == "cross"]

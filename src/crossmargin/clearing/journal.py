@@ -13,14 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crossmargin.errors import Fault, JournalError, MissingExtra
-
-try:
-    import sqlalchemy as sa
-    from alembic import command as alembic
-    from alembic.config import Config
-except ImportError as error:
-    raise MissingExtra("clearing", f"needs {error.name}; install crossmargin[store]") from None
+from crossmargin.errors import CrossmarginError, JournalError
+from crossmargin.files.database import Database, sa
 
 _KNOWN = sa.MetaData()
 _RECORDS = sa.Table(
@@ -75,24 +69,15 @@ class Journal:
     def __init__(self, where: str) -> None:
         """``where``: the path of a SQLite file, or a database URL (``postgresql+psycopg://...``)."""
         self.where = where
-        self._engine = _engine(where)
+        self._database = Database(where, Path(__file__).with_name("migrations"), JournalError)
         try:
-            self._migrate()
-            self._connection: sa.Connection = self._engine.connect()
+            self._connection: sa.Connection = self._database.engine.connect()
         except Exception as error:
-            self._engine.dispose()
+            self._database.close()
             raise self._failed("cannot be opened", error) from error
 
-    def _migrate(self) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-        with self._engine.begin() as connection:
-            config.attributes["connection"] = connection
-            alembic.upgrade(config, "head")
-
-    def _failed(self, what: str, error: Exception) -> JournalError:
-        said = str(getattr(error, "orig", None) or error).splitlines()[0]
-        return JournalError(_hidden(self.where), (Fault("journal", "", f"{what}: {said}"),))
+    def _failed(self, what: str, error: Exception) -> CrossmarginError:
+        return self._database.failed(what, error)
 
     # writing ---------------------------------------------------------------------------------------------------------
 
@@ -171,31 +156,4 @@ class Journal:
     def close(self) -> None:
         """Let go of the database."""
         self._connection.close()
-        self._engine.dispose()
-
-
-def _engine(where: str) -> sa.Engine:
-    url = where if "://" in where else f"sqlite:///{where}"
-    try:
-        engine = sa.create_engine(url)
-    except ImportError as error:
-        raise MissingExtra("clearing", f"needs {error.name}; install crossmargin[store,postgres]") from None
-    except sa.exc.ArgumentError as error:
-        raise JournalError(
-            _hidden(where), (Fault("journal", "", f"is no path and no database URL: {error}"),)
-        ) from None
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _durable)
-    return engine
-
-
-def _durable(connection: Any, _record: Any) -> None:
-    """What a SQLite connection must be told: survive a power cut, wait for a reader, no automatic checkpoints lost."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _hidden(where: str) -> str:
-    """A URL without its password."""
-    head, _, rest = where.rpartition("@")
-    return f"{head.split('://')[0]}://...@{rest}" if head and "://" in where else where
+        self._database.close()

@@ -159,6 +159,7 @@ _HOME = {
     "show": "apps.notebook",
     "stress": "analytics.questions",
     "synthetic_book": "engine.synthetic",
+    "systemic": "analytics.systemic",
     "threshold": "analytics.questions",
     "threshold_along": "analytics.threshold",
     "thresholds_of": "analytics.threshold",
@@ -317,6 +318,7 @@ __all__ = [
     "show",
     "stress",
     "synthetic_book",
+    "systemic",
     "threshold",
     "threshold_along",
     "thresholds_of",
@@ -375,6 +377,7 @@ if TYPE_CHECKING:
         safety_buffer,
         worst_case,
     )
+    from crossmargin.analytics.systemic import systemic
     from crossmargin.analytics.threshold import threshold_along, thresholds_of
     from crossmargin.analytics.whatif import WhatIf, apply_changes, whatif
     from crossmargin.apps.notebook import frame, load_ipython_extension, show, unload_ipython_extension

@@ -143,7 +143,7 @@ def cascade(
             status=after.status,
             prices=_prices(prepared, reached),
             steps=done.steps,
-            bills=_bills(done.steps),
+            bills=bills_of(done.steps),
             positions=tuple(
                 Remaining(symbol=p.symbol, position_side=p.position_side, quantity=p.quantity)
                 for p in done.account.positions
@@ -234,7 +234,8 @@ def _prices(prepared: Prepared, reached: _Reached) -> tuple[PriceMove, ...]:
     )
 
 
-def _bills(steps: tuple[Step, ...]) -> tuple[Bill, ...]:
+def bills_of(steps: tuple[Step, ...]) -> tuple[Bill, ...]:
+    """Who was paid what over these steps, a bill for each currency."""
     bills = []
     for currency in dict.fromkeys(step.currency for step in steps):
         own = [step for step in steps if step.currency == currency]

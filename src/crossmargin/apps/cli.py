@@ -177,6 +177,7 @@ VERBS = (
     "hedge",
     "allocate",
     "cascade",
+    "systemic",
     "report",
     "clearing",
     "book",

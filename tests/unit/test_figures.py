@@ -160,6 +160,8 @@ def results() -> list[Any]:
         cm.funding(*example("hyperliquid-funding")),
         cm.requirements(*CROSS),
         cm.best_hedge(*example("bybit-uta"), [BTC], distance=D("0.6")),
+        cm.replay(*CROSS, cm.load_bars(str(EXAMPLES / "replay-history.csv")), modes=["cross", "isolated"]),
+        cm.systemic([CROSS], shock={"BTC": D("-0.3")}, other_depth=D(100000)),
     ]
 
 
@@ -173,6 +175,17 @@ def test_every_answer_has_its_section() -> None:
         assert section.title and section.tables
         for table in section.tables:
             assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_the_rounds_of_a_cascade_are_drawn_as_they_went() -> None:
+    # -8 % breaks one account, whose sales in slices break the two others in the fourth round
+    names = ("article-2.1-cross", "binance-two-positions", "unified-btc-collateral")
+    found = cm.systemic([example(name) for name in names], shock={}, others=D("-0.08"), other_depth=D(100000))
+    prices, broken = view(found).figures
+    assert [trace["name"] for trace in prices["data"]] == ["ETH", "BTC"]  # most of ETH is sold
+    assert prices["data"][0]["y"][0] == prices["data"][1]["y"][0] == -0.08
+    assert prices["data"][0]["y"][-1] == pytest.approx(-0.3668, abs=1e-4)
+    assert (broken["data"][0]["x"], broken["data"][0]["y"]) == ([1, 2, 3, 4, 5], [1, 0, 0, 2, 0])
 
 
 def test_a_result_alone_is_a_row() -> None:

@@ -20,6 +20,7 @@ from crossmargin.analytics.hedge import Requirement
 from crossmargin.analytics.replay import Run
 from crossmargin.analytics.reverse_stress import ReverseStress
 from crossmargin.analytics.sensitivity import Sensitivity
+from crossmargin.analytics.systemic import Systemic
 from crossmargin.model.report import Crossing, Line, PoolReport, Report, Thresholds
 
 Spec = dict[str, Any]
@@ -384,6 +385,24 @@ def through_time(found: Sequence[Run]) -> Sequence[Spec]:
         unit = ", ".join(dict.fromkeys(run.currency for run in found))
         drawn.append({"data": data, "layout": layout(title, "", unit)})
     return drawn
+
+
+def rounds(found: Systemic, coins: Sequence[str]) -> Sequence[Spec]:
+    """Prices and broken accounts round by round, as liquidations push prices on to the next."""
+    numbers = [row.number for row in found.rounds]
+    lines = [
+        _line(coin, numbers, [float(row.moves[coin]) for row in found.rounds], colour)
+        for coin, colour in zip(coins, (BLUE, ORANGE, GREEN, RED, SKY, PINK), strict=False)
+    ]
+    counts = [
+        {"type": "bar", "name": name, "x": numbers, "y": [getattr(row, field) for row in found.rounds],
+         "marker": {"color": colour}}
+        for name, field, colour in (("for the first time", "new", RED), ("all", "broken", SKY))
+    ]  # fmt: skip
+    return [
+        {"data": lines, "layout": layout("Prices by round", "round", "", yaxis={"tickformat": "+.2~%"})},
+        {"data": counts, "layout": layout("Accounts that break by round", "round", "accounts", barmode="group")},
+    ]
 
 
 def days_left(names: Sequence[str], days: Sequence[float | None]) -> Spec:

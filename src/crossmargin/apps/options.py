@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -56,6 +57,14 @@ def print_json(value: Any) -> None:
     from crossmargin.model.report import to_json
 
     typer.echo(to_json(value).encode())
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page whole or not at all, and say so."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+    typer.echo(f"{path}: {len(text) / 1e6:.1f} MB")
 
 
 def exit_code(case: Case, *, unknown: bool = False) -> int:

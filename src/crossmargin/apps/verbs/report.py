@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crossmargin.apps.options import File, On, ProfileName, read_case
+from crossmargin.apps.options import File, On, ProfileName, read_case, write_page
 
 
 def register(app: typer.Typer) -> None:
@@ -34,8 +34,4 @@ def register(app: typer.Typer) -> None:
         from crossmargin.files.scenarios import load_history
 
         text = page(read_case(file, profile, on), history=None if history is None else load_history(history))
-        # the page appears whole or not at all
-        part = html.with_name(html.name + ".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(html)
-        typer.echo(f"{html}: {len(text) / 1e6:.1f} MB")
+        write_page(html, text)

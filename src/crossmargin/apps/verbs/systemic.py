@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import Json, On, ProfileName, date_of, named_numbers, print_json, read_case
+from crossmargin.apps.options import Json, On, ProfileName, date_of, named_numbers, print_json, read_case, write_page
 from crossmargin.errors import AccountError, Fault
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ def systemic(
     market: Annotated[
         str | None, typer.Option("--market", "-m", metavar="FILE", help="The prices of a book: TOML, JSON or CSV.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="OUT", help="Also write one self-contained page with figures.")
+    ] = None,
     json: Json = False,
     profile: ProfileName = None,
     on: On = None,
@@ -87,7 +90,22 @@ def systemic(
     )
     if drawn:
         sys.stderr.write("\r" + " " * 60 + "\r")
-    if json:
+    if html is not None:
+        from crossmargin.apps.page import plotly_script, render
+        from crossmargin.apps.views import view
+
+        section = view(found)
+        page = render(
+            title="A shock and what it sets off",
+            status="liquidation" if found.names else "healthy",
+            lead=section.text,
+            sub=", ".join(f"{coin} {move * 100:+f} %" for coin, move in list(found.shock.items())[:_LISTED]),
+            sections=[section],
+            foot="Linear, permanent price impact; each account by its own venue's rules.",
+            script=plotly_script(),
+        )
+        write_page(html, page)
+    elif json:
         print_json(found)
     else:
         _show(found)
@@ -130,6 +148,7 @@ def _show(found: Systemic) -> None:
 
     from crossmargin.apps import tables
     from crossmargin.apps.tables import percent, shown
+    from crossmargin.apps.views.passage import traded_most
 
     zero = Decimal(0)
     console = tables.console
@@ -138,8 +157,7 @@ def _show(found: Systemic) -> None:
         f"{found.by_shock} of {found.accounts} accounts break by the shock, {found.by_others} more by the "
         f"liquidations of others, in {len(found.rounds)} rounds{end}"
     )
-    traded = {coin: found.bought.get(coin, zero) - found.sold.get(coin, zero) for coin in found.moves}
-    coins = sorted((c for c in found.moves if traded[c] or found.shock.get(c)), key=lambda c: -traded[c])[:_LISTED]
+    coins = traded_most(found)[:_LISTED]
     first = coins[:3]
     rows = [
         [

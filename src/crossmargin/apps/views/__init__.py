@@ -18,12 +18,14 @@ from crossmargin.analytics.curve import Curve
 from crossmargin.analytics.funding import FundingOutlook, FundingPayment
 from crossmargin.analytics.hedge import HedgeChoice, HedgeEffect, Requirement
 from crossmargin.analytics.limits import MaxOrder, MaxWithdraw
+from crossmargin.analytics.replay import Run
 from crossmargin.analytics.reverse_stress import ReverseStress
 from crossmargin.analytics.sensitivity import Sensitivity
 from crossmargin.analytics.stress import Depeg, HeatMap, Outcome, SafetyBuffer, WorstCase
+from crossmargin.analytics.systemic import Systemic
 from crossmargin.analytics.whatif import WhatIf
 from crossmargin.apps.page import Section
-from crossmargin.apps.views import account, capital, market, money
+from crossmargin.apps.views import account, capital, market, money, passage
 from crossmargin.model.report import Report, Thresholds
 
 RESULTS: dict[type, Callable[[Any], Section]] = {
@@ -42,6 +44,7 @@ RESULTS: dict[type, Callable[[Any], Section]] = {
     WhatIf: money.whatif,
     HedgeEffect: money.hedge_effect,
     Plan: capital.plan,
+    Systemic: passage.systemic,
 }
 """The section of each result."""
 
@@ -55,6 +58,7 @@ ROWS: dict[type, Callable[[Sequence[Any]], Section]] = {
     Requirement: money.needs,
     HedgeChoice: money.hedge_choices,
     FrontierPoint: capital.frontier,
+    Run: passage.replay,
 }
 """The section of a result that comes in rows, alone or several in a tuple."""
 

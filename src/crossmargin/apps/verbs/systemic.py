@@ -99,7 +99,7 @@ def systemic(
             title="A shock and what it sets off",
             status="liquidation" if found.names else "healthy",
             lead=section.text,
-            sub=", ".join(f"{coin} {move * 100:+f} %" for coin, move in list(found.shock.items())[:_LISTED]),
+            sub=_shock(found),
             sections=[section],
             foot="Linear, permanent price impact; each account by its own venue's rules.",
             script=plotly_script(),
@@ -141,6 +141,17 @@ def _members(files: list[str], market: str | None, profile: str | None, on: str 
     rules = load_profile(profile).on(prices.market.as_of).with_overrides(prices.instruments, prices.assets)
     for account in read_book(Path(books[0])).to_accounts(profile=profile):
         yield account, prices.market, rules
+
+
+def _shock(found: Systemic) -> str:
+    """The shock in words: coins that move alike are one."""
+    alike: dict[Decimal, list[str]] = {}
+    for coin, move in found.shock.items():
+        alike.setdefault(move, []).append(coin)
+    return "; ".join(
+        f"{', '.join(coins) if len(coins) <= _LISTED else f'{len(coins)} coins'} {move * 100:+f} %"
+        for move, coins in alike.items()
+    )
 
 
 def _show(found: Systemic) -> None:

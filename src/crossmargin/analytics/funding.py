@@ -156,12 +156,13 @@ def runway(
         raise AccountError("runway", faults)
     with localcontext(CONTEXT):
         prepared = prepare(account, market, rules)
-        cap = rules.slots.funding.cap if rules.slots.funding else None
+        slot = rules.slots.funding
+        caps = {e.symbol.name: slot.cap_of(e.symbol.name) for _, e, _ in _perpetuals(prepared)} if slot else {}
         scenarios: dict[str, _Rates] = {"current": lambda symbol, _: market.funding_rate.get(symbol)}
         for q in quantiles if history else ():
             scenarios[f"quantile {q}"] = partial(_adverse, history or {}, q)
-        if cap:
-            scenarios["cap"] = lambda _, side: cap * side
+        if any(caps.values()):
+            scenarios["cap"] = partial(_at_cap, caps)
         runways = tuple(
             _runway(prepared, pool, name, rates) for name, rates in scenarios.items() for pool in prepared.pools
         )
@@ -252,6 +253,12 @@ def _payment(prepared: Prepared, pool: Pool, exposure: Exposure, leg: Leg, rate:
 
 _Rates = Callable[[str, int], Decimal | None]
 """(symbol, +1 long or -1 short) -> the rate of a scenario, None where it is not known."""
+
+
+def _at_cap(caps: Mapping[str, Decimal | None], symbol: str, side: int) -> Decimal | None:
+    """The worst rate that the rules allow the contract; None where they cap none of it."""
+    cap = caps.get(symbol)
+    return None if cap is None else cap * side
 
 
 def _adverse(history: Mapping[str, Sequence[Decimal]], quantile: Decimal, symbol: str, side: int) -> Decimal | None:

@@ -13,12 +13,14 @@ from decimal import Decimal, localcontext
 from typing import Literal
 
 from crossmargin.analytics.causes import Causes
+from crossmargin.analytics.paid_funding import recompute, words_of_slack
 from crossmargin.analytics.venue_figures import COMPOSED, AccountCase, Figure, Never, VenueFigures, over
 from crossmargin.engine import formulas
 from crossmargin.model.account import Account
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT, plain
+from crossmargin.model.payment import PaidFunding
 from crossmargin.model.profile import Rules
 from crossmargin.model.reported import Reported
 
@@ -75,19 +77,23 @@ def reconcile(
     tolerance: Decimal = TOLERANCE,
     lacking: Collection[str] = (),
     other_rules: Iterable[Rules] = (),
+    payments: Iterable[PaidFunding] = (),
 ) -> Reconciliation:
-    """Compare what a venue reported of an account with what its rules give.
+    """Compare what a venue reported of an account, and the funding it took, with what its rules give.
 
     ``tolerance`` is relative; a figure within one unit of its last printed digit is equal whatever it is. ``lacking``
     names what the account's source does not list (``balances``, ``positions``): figures of the whole account are then
     checked against each other only. ``other_rules``: revisions that a difference may come from
-    (an outdated tier table).
+    (an outdated tier table). ``payments`` are compared one by one with what their own
+    rows come to (:func:`crossmargin.analytics.paid_funding.recompute`).
     Liquidation prices are compared under the convention venues print, in which only the contract's own mark moves.
     Raises what the judge raises.
     """
     with localcontext(CONTEXT):
         book = _Book(account, _priced(account, market, lacking), rules, tuple(reported), lacking, tuple(other_rules))
         rows = tuple(_compare(book, row, tolerance) for row in book.reported)
+        paid = tuple(payments)
+        rows += tuple(_compare_payment(row, rules, tolerance) for row in paid)
     found = {row.verdict for row in rows}
     verdict: Agreement = next((worst for worst in reversed(_WORST) if worst in found), "unknown")
     return Reconciliation(
@@ -97,15 +103,27 @@ def reconcile(
         tolerance=tolerance,
         figures=rows,
         causes=tuple(dict.fromkeys(row.cause for row in rows if row.cause and row.verdict != "equal")),
-        notes=_notes(rows, lacking),
+        notes=_notes(rows, lacking if _of_whole(book.reported) else (), paid),
     )
 
 
-def _notes(rows: tuple[ReconciledFigure, ...], lacking: Collection[str]) -> tuple[str, ...]:
+def _of_whole(reported: Iterable[Reported]) -> bool:
+    """Whether any figure is more than one pocket's own."""
+    return any(" isolated." not in row.figure for row in reported)
+
+
+def _notes(
+    rows: tuple[ReconciledFigure, ...], lacking: Collection[str], paid: tuple[PaidFunding, ...]
+) -> tuple[str, ...]:
     notes = [] if rows else ["the venue reported no figure that has a name here"]
     if lacking:
         words = " and no ".join(lacking)
         notes.append(f"the source lists no {words}: figures of the whole account are checked against each other")
+    sums: dict[str, list[Decimal]] = {}
+    for row in paid:
+        sums.setdefault(row.currency or "currency not printed", []).append(row.payment)
+    for currency, amounts in sums.items():
+        notes.append(f"{len(amounts)} funding payments, {plain(sum(amounts, Decimal(0)))} paid in all ({currency})")
     return tuple(notes)
 
 
@@ -128,6 +146,10 @@ _TOTALS: Mapping[str, tuple[tuple[str, str], Callable[[Decimal, Decimal], Decima
     "headroom": (("equity", "maintenance_margin"), formulas.headroom),
 }
 """What makes a total where the account behind it is not listed: figures of one report tie together."""
+
+
+_OF_POCKET: Mapping[str, str] = {"unrealized_pnl": "isolated_margin", "isolated_margin": "unrealized_pnl"}
+"""Figures of a pocket of two coins that only tie with each other: its equity is both of them together."""
 
 
 class _Book:
@@ -153,6 +175,8 @@ class _Book:
         """Whether the judge can know a figure: one of the whole account needs balances and positions."""
         if not self.lacking or (figure.startswith("rates.") and "balances" not in self.lacking):
             return "recomputed"
+        if figure.startswith("balances.") and figure.split(".")[1] in self.case[0].balances:
+            return "recomputed"
         if figure.endswith("collateral_value") and "balances" not in self.lacking:
             return "recomputed"
         key = figure.removeprefix("positions.").rpartition(".")[0]
@@ -164,7 +188,16 @@ class _Book:
 
     def ours(self, figure: str, basis: Basis) -> Figure:
         """Our figure on that basis; None where it cannot be known."""
+        for name in _OF_POCKET:
+            if f".{name}" in figure and any(f"{pocket.symbol} isolated." in figure for pocket in self.case[0].pockets):
+                return self._of_pocket(figure, name)
         return self.judged.find(figure) if basis == "recomputed" else self.total(figure, self.totals)
+
+    def _of_pocket(self, figure: str, name: str) -> Figure:
+        """Profit is equity less what was put in, and the other way round; None where the venue prints only one."""
+        head, _, unit = figure.partition(f".{name}")
+        given, equity = self.totals.get(f"{head}.{_OF_POCKET[name]}{unit}"), self.judged.find(f"{head}.equity{unit}")
+        return equity - given if given is not None and isinstance(equity, Decimal) else None
 
     def total(self, figure: str, totals: Mapping[str, Decimal | None]) -> Figure:
         """A total from the venue's other totals of the same account or pool."""
@@ -214,6 +247,36 @@ def _compare(book: _Book, row: Reported, tolerance: Decimal) -> ReconciledFigure
         basis=basis,
         cause=cause,
     )
+
+
+def _compare_payment(paid: PaidFunding, rules: Rules, tolerance: Decimal) -> ReconciledFigure:
+    """One payment beside the one that its own row comes to."""
+    row = Reported(figure=_payment_name(paid), value=paid.payment, field="payment")
+    found = recompute(paid, rules)
+    verdict, cause = _verdict(found.payment, row, tolerance)
+    difference = None if found.payment is None else found.payment - paid.payment
+    if found.payment is None:
+        cause = found.reason
+    elif verdict != "equal" and difference is not None and abs(difference) <= found.slack:
+        verdict, cause = "within_tolerance", words_of_slack(paid)
+    elif verdict == "differs" and abs(found.payment + paid.payment) <= max(row.unit, found.slack):
+        cause = "the other sign: what the row says was paid is what it should have received, or the reverse"
+    return ReconciledFigure(
+        figure=row.figure,
+        field=row.field,
+        ours=found.payment,
+        theirs=paid.payment,
+        difference=difference,
+        unit=row.unit,
+        verdict=verdict,
+        basis="recomputed",
+        cause=cause,
+    )
+
+
+def _payment_name(paid: PaidFunding) -> str:
+    time = paid.time.isoformat().replace("+00:00", "Z")
+    return ".".join(("funding_payments", *([paid.symbol] if paid.symbol else []), time))
 
 
 def _verdict(ours: Figure, row: Reported, tolerance: Decimal) -> tuple[Agreement, str | None]:

@@ -95,20 +95,19 @@ def crossings_of(state: PoolState, marks: Mapping[str, Num], rates: Mapping[str,
 
 def coins_of(prepared: Prepared) -> list[str]:
     """Every coin whose price can move the account: bases of contracts and assets held."""
-    reference = prepared.rules.reference_currency
     found: dict[str, None] = {}
     for pool in prepared.pools:
         for asset in pool.assets:
             for exposure in asset.exposures:
                 found[exposure.symbol.base] = None
-            if is_priced(pool) and asset.name != reference:
+            if is_priced(pool) and asset.name != pool.currency:
                 found[asset.name] = None
     return list(found)
 
 
 def is_priced(pool: Pool) -> bool:
     """Whether the pool values its assets in another currency, so that an asset's own price matters."""
-    return pool.slots.pooling.kind == "unified" and not pool.isolated
+    return any(asset.name != pool.currency for asset in pool.assets)
 
 
 def _path(state: PoolState, coins: Mapping[str, Num], convention: Convention) -> Path:

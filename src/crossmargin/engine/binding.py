@@ -37,7 +37,7 @@ from crossmargin.engine.rows import (
     fill_lines,
 )
 from crossmargin.engine.tables import ISOLATED, SHARED, Tables, compile_rules
-from crossmargin.model.profile import Rules
+from crossmargin.model.profile import Rules, Slots
 
 CHUNK = 16_384
 """Pools that one thread takes at a time; which thread takes which changes no figure."""
@@ -181,7 +181,6 @@ def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bo
     columns |= {name: np.zeros(book.positions) for name in ("fee", "initial_fee", "held")}
     cash, fixed = np.empty(book.holdings), np.zeros(book.holdings)
     reason = np.zeros(book.purses, np.uint8)
-    orders = slots.initial_margin.orders
     counted = any(rule.kind != BY_VALUE for rule in laws)
     count_slots = _count_tables(tables) if counted else _NO_COUNTS
 
@@ -192,7 +191,7 @@ def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bo
             book.leverage, codes[0], codes[1], tables.bad, tables.settle, tables.inverse, tables.contract_size,
             tables.taker_fee, closing_rate, tables.size_slope, tables.first_row, tables.brackets.cap,
             tables.brackets.rate, tables.brackets.deduction, *count_slots, tables.counts, tables.listed,
-            tables.unified, orders is not None,
+            tables.unified, _orders_reason(slots),
             slots.equity.bonus_credit, slots.equity.weighted, slots.pooling.isolated,
             cash, counts, fixed, columns["size"], columns["entry"], columns["charged"], columns["fee"],
             columns["initial_fee"], columns["held"], reason,
@@ -235,6 +234,14 @@ def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bo
         mark_fee=frozen(mark_fee),
         initial_mark_fee=frozen(initial_mark_fee),
     )
+
+
+def _orders_reason(slots: Slots) -> int:
+    """What is unknown of an account with open orders: nothing, its initial margin, or every figure."""
+    orders = slots.initial_margin.orders
+    if slots.maintenance_margin.orders != "none" or (orders is not None and orders.from_equity != "none"):
+        return int(Reason.ORDERS_COUNT)
+    return int(Reason.NONE if orders is None else Reason.OPEN_ORDERS)
 
 
 _NO_COUNTS: tuple[Codes, Floats, Floats, Floats] = (

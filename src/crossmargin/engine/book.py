@@ -108,10 +108,12 @@ class Book:
                     f"{codes.min()}..{codes.max()}",
                     f"must be places in {name}s: 0..{len(names) - 1}, or -1 = null",
                 )
-        if self.account_ids is not None and len(self.account) and self.account.max() >= len(self.account_ids):
-            yield Fault(
-                "account", str(self.account.max()), f"must be a place in account_ids: below {len(self.account_ids)}"
-            )
+        if self.account_ids is not None and len(self.account):
+            low, high = self.account.min(), self.account.max()
+            if low < 0 or high >= len(self.account_ids):
+                yield Fault(
+                    "account", f"{low}..{high}", f"must be places in account_ids: 0..{len(self.account_ids) - 1}"
+                )
 
     @property
     def purses(self) -> int:
@@ -261,6 +263,9 @@ class _Columns:
         self.purses: list[tuple[int, bool, bool, list[_Holding]]] = []
 
     def add(self, account: Account, as_of: datetime | None) -> None:
+        if account.pockets:
+            why = "a book holds no pockets of borrowed coins; judge this account by itself"
+            raise AccountError(f"account {account.id}", (Fault("pockets", account.pockets[0].symbol, why),))
         number = len(self.ids)
         self.ids.append(account.id)
         shared: dict[str, _Holding] = {}

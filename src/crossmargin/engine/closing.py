@@ -136,6 +136,9 @@ def view_of(
     pool = _judged(account, market, rules, name)
     if pool is None:
         return None
+    if any(name == f"{pocket.symbol} isolated" for pocket in account.pockets):
+        why = "is a pocket of borrowed coins; how a venue closes one is not among the steps known here"
+        raise UnsupportedRule("liquidation", (Fault("pool", name, why),))
     slot = pool.pool.slots.liquidation
     if slot is None:
         why = "states no liquidation programme; add a [revisions.liquidation] slot"

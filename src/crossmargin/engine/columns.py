@@ -38,6 +38,7 @@ class Reason(IntEnum):
     NOT_FINITE = 21
     NULL = 22
     REFUSED = 23
+    ORDERS_COUNT = 24
 
     @property
     def words(self) -> str:
@@ -62,6 +63,7 @@ _WORDS = {
     Reason.NOT_POSITIVE: "an entry price, leverage, bonus credit or isolated margin is out of range, or a quantity 0",
     Reason.NOT_FINITE: "a number is null, infinite or not a number, or a figure overflows",
     Reason.NULL: "a name is null",
+    Reason.ORDERS_COUNT: "the profile counts open orders in equity or maintenance margin; a book does not hold them",
     Reason.REFUSED: "the exact judge, asked because the pool stands at a line, refuses its account",
 }
 

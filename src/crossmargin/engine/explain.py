@@ -45,6 +45,9 @@ def pool_lines(state: PoolState, rules: Rules) -> Line:
             for exposure, _, kept in own.exposures
         ),
     )
+    debts = _debt_lines(state)
+    if debts:
+        maintenance = replace(maintenance, parts=(*maintenance.parts, *debts))
     if pool.fixed or pool.units:
         maintenance = replace(maintenance, parts=(*maintenance.parts, *_besides(state)))
     parts = [equity, maintenance]
@@ -64,6 +67,25 @@ def pool_lines(state: PoolState, rules: Rules) -> Line:
     multiple = pool.liquidation_multiple
     words = "equity - maintenance_margin" if multiple == 1 else f"equity - {multiple} x maintenance_margin"
     return Line(f"headroom of {pool.name}", state.headroom, currency, words, *_cite(slots.levels), tuple(parts))
+
+
+def _debt_lines(state: PoolState) -> list[Line]:
+    """What is owed in each asset holds besides the positions that settle in it."""
+    slots, pair = state.pool.slots, state.pool.isolated
+    cited = _cite(slots.borrowing if pair else slots.collateral)
+    words = "value owed x ((1 + rate) x (1 + fee) - 1)" if pair else "value owed x rate"
+    return [
+        Line(
+            f"debt of {own.asset.name}",
+            own.requirement - own.maintenance * own.asset.price,
+            state.pool.currency,
+            words,
+            *cited,
+            (Line("rate", own.asset.kept_rate(-(own.asset.cash + own.pnl)), ""),),
+        )
+        for own in state.assets
+        if (own.asset.liability_rate or own.asset.liability_steps) and own.asset.cash + own.pnl < 0
+    ]
 
 
 def _besides(state: PoolState) -> list[Line]:

@@ -189,6 +189,17 @@ def flat_amount(amount: Num, collateral_ratio: Num, liability_ratio: Num) -> Num
     return min(amount * collateral_ratio, amount * liability_ratio)
 
 
+def debt_rate(rate: Num, fee: Num) -> Num:
+    """What a debt holds of its value, the fee to buy it back included: (1 + rate)(1 + fee) - 1.
+
+    Source: OKX isolated margin mode 6997123251341, liquidation price = assets / (debt x (1 + MMR) x (1 + taker fee)).
+
+    >>> debt_rate(0.5, 0.5)
+    1.25
+    """
+    return (1 + rate) * (1 + fee) - 1
+
+
 def bid_ask_value(amount: Num, bid_rate: Num, ask_rate: Num) -> Num:
     """Value of an amount: owned at the bid rate, owed at the ask rate. Source: Binance Multi-Assets c983a926….
 

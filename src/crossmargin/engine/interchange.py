@@ -97,11 +97,14 @@ def book_from_arrow(table: Any) -> Book:
     combined = {name: table.column(name).combine_chunks() for name in table.column_names}
     combined = {name: c.chunk(0) if isinstance(c, pa.ChunkedArray) else c for name, c in combined.items()}
     holding_start, holdings = _list(pa, combined["holdings"], "holdings")
-    _require([field.name for field in holdings.type], {*_HOLDING, "positions"}, "holdings")
-    position_start, positions = _list(pa, holdings.field("positions"), "holdings.positions")
-    _require([field.name for field in positions.type], set(_POSITION), "holdings.positions")
-    asset, assets = _codes(pa, holdings.field("asset"), "holdings.asset")
-    instrument, instruments = _codes(pa, positions.field("symbol"), "holdings.positions.symbol")
+    held = _children(pa, holdings, {*_HOLDING, "positions"}, "holdings")
+    if holdings.null_count:
+        why = "a holding must not be null: leave it out of its list"
+        raise AccountError("book", [Fault("holdings", f"{holdings.null_count} nulls", why)])
+    position_start, positions = _list(pa, held["positions"], "holdings.positions")
+    owned = _children(pa, positions, set(_POSITION), "holdings.positions")
+    asset, assets = _codes(pa, held["asset"], "holdings.asset")
+    instrument, instruments = _codes(pa, owned["symbol"], "holdings.positions.symbol")
     account = combined["account"]
     _stated(account, "account", "book")
     ids: list[str] | None = None
@@ -118,15 +121,24 @@ def book_from_arrow(table: Any) -> Book:
         open_orders=_flags(combined["open_orders"], "open_orders"),
         holding_start=holding_start,
         asset=asset,
-        amount=_numbers(pa, holdings.field("amount"), "holdings.amount"),
-        bonus_credit=_numbers(pa, holdings.field("bonus_credit"), "holdings.bonus_credit"),
-        use_as_collateral=_flags(holdings.field("use_as_collateral"), "holdings.use_as_collateral"),
+        amount=_numbers(pa, held["amount"], "holdings.amount"),
+        bonus_credit=_numbers(pa, held["bonus_credit"], "holdings.bonus_credit"),
+        use_as_collateral=_flags(held["use_as_collateral"], "holdings.use_as_collateral"),
         position_start=position_start,
         instrument=instrument,
-        quantity=_numbers(pa, positions.field("quantity"), "holdings.positions.quantity"),
-        entry_price=_numbers(pa, positions.field("entry_price"), "holdings.positions.entry_price"),
-        leverage=_numbers(pa, positions.field("leverage"), "holdings.positions.leverage"),
+        quantity=_numbers(pa, owned["quantity"], "holdings.positions.quantity"),
+        entry_price=_numbers(pa, owned["entry_price"], "holdings.positions.entry_price"),
+        leverage=_numbers(pa, owned["leverage"], "holdings.positions.leverage"),
     )
+
+
+def _children(pa: Any, rows: Any, needed: set[str], where: str) -> dict[str, Any]:
+    """The columns of a column of structs by name. What stands below a null struct is null, whatever bytes are there."""
+    if not pa.types.is_struct(rows.type):
+        raise AccountError("book", [Fault(where, str(rows.type), "must be a list of structs")])
+    names = [field.name for field in rows.type]
+    _require(names, needed, where)
+    return dict(zip(names, rows.flatten(), strict=True))
 
 
 def _require(found: list[str], needed: set[str], where: str) -> None:
@@ -149,16 +161,21 @@ def _list(pa: Any, column: Any, where: str) -> tuple[NDArray[np.int64], Any]:
 
 
 def _codes(pa: Any, column: Any, where: str) -> tuple[NDArray[np.int32], list[str]]:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        raise AccountError("book", [Fault(where, str(column.type), "must be a column of text")])
     if not pa.types.is_dictionary(column.type):
-        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            raise AccountError("book", [Fault(where, str(column.type), "must be a column of text")])
-        column = column.dictionary_encode()
+        column = column.cast(pa.large_string()).dictionary_encode()
+    elif column.dictionary.null_count or len(column.dictionary.unique()) < len(column.dictionary):
+        # a dictionary may name one thing twice, or nothing
+        column = column.cast(kind).dictionary_encode()
     codes = column.indices.fill_null(-1) if column.null_count else column.indices
     return codes.to_numpy(zero_copy_only=False).astype(np.int32), column.dictionary.to_pylist()
 
 
 def _numbers(pa: Any, column: Any, where: str) -> NDArray[np.float64]:
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
+    kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null)
+    if not any(kind(column.type) for kind in kinds):
         raise AccountError("book", [Fault(where, str(column.type), "must be a column of numbers")])
     return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
 

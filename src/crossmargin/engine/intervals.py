@@ -36,6 +36,7 @@ from crossmargin.engine.columns import Bytes, Codes, Floats, Offsets, frozen
 from crossmargin.engine.jit import compiled, leverage_requirement, linear_notional, share_of
 from crossmargin.engine.kernel import counted_pnl
 from crossmargin.engine.tables import Counted, Law, Opening, Tables, Worth
+from crossmargin.errors import UnsupportedRule
 
 UNKNOWN = -2
 """The level of a pool without figures; -1 = no level reached."""
@@ -62,6 +63,7 @@ class Rulebook(NamedTuple):
     rate: Floats
     deduction: Floats
     initial_rate: Floats
+    initial_deduction: Floats
     worth: Bytes
     first_tier: Codes
     tier_cap: Floats
@@ -119,6 +121,9 @@ def rulebook(
     tables: Tables, mark_fee: Floats, initial_mark_fee: Floats, asset_prices: Bytes, laws: tuple[Law, Law]
 ) -> Rulebook:
     """Compiled tables in the form of the kernels; ``laws``: theirs, or with the levels that are watched only."""
+    if any(law.opening > Opening.LEVERAGE_OR_BRACKET and law.level_on_initial.any() for law in laws):
+        why = "a warning level on an initial margin that is not by leverage or bracket is not watched tick by tick"
+        raise UnsupportedRule(tables.rules.profile, why)
     rows, tiers = tables.brackets, tables.tiers
     ends = np.append(tables.first_tier[1:], len(tiers.ratio))
     ratios = [tiers.ratio[first:last] for first, last in zip(tables.first_tier, ends, strict=True)]
@@ -127,7 +132,8 @@ def rulebook(
     width = max(len(law.level_multiple) for law in laws)
     return Rulebook(
         inverse=tables.inverse, first_row=first, top_rate=frozen(np.reshape(top, first.shape)), cap=rows.cap,
-        rate=rows.rate, deduction=rows.deduction, initial_rate=rows.initial_rate, worth=tables.worth,
+        rate=rows.rate, deduction=rows.deduction, initial_rate=rows.initial_rate,
+        initial_deduction=rows.initial_deduction, worth=tables.worth,
         first_tier=tables.first_tier, tier_cap=tiers.cap, ratio=tiers.ratio, credit=tiers.credit,
         lowest_ratio=frozen([min(own.min(), tables.liability_ratio) for own in ratios]),
         highest_ratio=frozen([max(own.max(), tables.liability_ratio) for own in ratios]),

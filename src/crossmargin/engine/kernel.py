@@ -28,7 +28,8 @@ from crossmargin.engine.tables import Counted, Opening, Worth
 
 _PAR, _FLAT, _BY_VALUE, _BID_ASK = (int(w) for w in (Worth.PAR, Worth.FLAT, Worth.TIERED_BY_VALUE, Worth.BID_ASK))
 _ALL, _LOSSES = int(Counted.ALL), int(Counted.LOSSES)
-_OR_BRACKET = int(Opening.LEVERAGE_OR_BRACKET)
+_OR_BRACKET, _MARGINAL = int(Opening.LEVERAGE_OR_BRACKET), int(Opening.MARGINAL)
+_MULTIPLE = int(Opening.MULTIPLE)
 _WARNING, _LIQUIDATION, _UNKNOWN = int(Status.WARNING), int(Status.LIQUIDATION), int(Status.UNKNOWN)
 _SEVERE = 10
 """Reasons from here on leave no figure."""
@@ -73,7 +74,8 @@ def reached(equity, base, multiple, strict):
 
 @compiled
 def judge(
-    slots, start, stop, full, pools, x, price, bid, ask, first_row, cap, rate, deduction, initial_rate, worth,
+    slots, start, stop, full, pools, x, price, bid, ask, first_row, cap, rate, deduction, initial_rate,
+    initial_deduction, worth,
     first_tier, tier_cap, ratio, credit, liability_ratio, liability_rate, liability_initial_rate, shared, isolated_law,
     has_fixed, has_fee, mark_fee, initial_mark_fee, jumps,
     out_equity, out_maintenance, out_headroom, out_bound, out_status, out_initial, out_level, out_kept, out_pnl,
@@ -158,12 +160,17 @@ def judge(
                         before = k
                     basis = linear_notional(s, abs(entry[i] if at_entry else mark))
                     margin = leverage_requirement(basis, leverage[i])
-                    if opening == _OR_BRACKET:
-                        own = np.uintp(first_row[own_law, k])
+                    own = np.uintp(first_row[own_law, k])
+                    if opening in (_OR_BRACKET, _MARGINAL):
                         while basis > cap[own]:
                             own += _ONE
-                        if not np.isnan(initial_rate[own]):
-                            margin = max(margin, share_of(basis, initial_rate[own]))
+                    if opening == _OR_BRACKET and not np.isnan(initial_rate[own]):
+                        margin = max(margin, share_of(basis, initial_rate[own]))
+                    elif opening == _MARGINAL and not np.isnan(initial_deduction[own]):
+                        by_table = bracket_requirement(basis, initial_rate[own], initial_deduction[own])
+                        margin = by_table if np.isnan(margin) else max(margin, by_table)
+                    elif opening == _MULTIPLE:
+                        margin = basis * 0.0  # of the whole pool, not of its parts
                     if has_fee:
                         margin += fee[i]
                     if with_initial_mark_fee:
@@ -218,6 +225,8 @@ def judge(
                 if liability_initial_rate[a] != 0 and not pocket:
                     needed += share_of(max(-owned, owned * 0.0) * own_price, liability_initial_rate[a])
                 initial += needed
+        if opening == _MULTIPLE:
+            initial += share_of(maintenance, isolated_law.initial_multiple if pocket else shared.initial_multiple)
         room = headroom(equity, maintenance * multiple)
         out_equity[p] = equity
         out_maintenance[p] = maintenance

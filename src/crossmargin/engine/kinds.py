@@ -25,18 +25,26 @@ Requirement = Callable[[Num], Num]
 
 
 class Steps:
-    """A table of lines by floor: ``find`` gives the row that holds at a value (floor exclusive, cap inclusive)."""
+    """A table of lines by floor: ``find`` gives the row that holds at a value (floor exclusive, cap inclusive).
 
-    __slots__ = ("floors", "name", "offsets", "rates")
+    ``end``: where the table is known to, None where its last row has no end.
+    """
 
-    def __init__(self, name: str, floors: Sequence[Num], rates: Sequence[Num], offsets: Sequence[Num]) -> None:
+    __slots__ = ("end", "floors", "name", "offsets", "rates")
+
+    def __init__(
+        self, name: str, floors: Sequence[Num], rates: Sequence[Num], offsets: Sequence[Num], end: Num | None = None
+    ) -> None:
+        self.end = end
         self.name = name
         self.floors = tuple(floors)
         self.rates = tuple(rates)
         self.offsets = tuple(offsets)
 
     def find(self, value: Num) -> int:
-        """The row that holds at a value; below the first floor of a table fragment nothing is known."""
+        """The row that holds at a value; below the first floor of a fragment, and beyond its end, nothing is known."""
+        if self.end is not None and value > self.end:
+            raise UnsupportedRule(self.name, f"the table given is known to {self.end}; beyond it no tier is known")
         row = bisect_left(self.floors, value) - 1
         if row >= 0:
             return row
@@ -76,6 +84,7 @@ def maintenance_steps(name: str, table: Sequence[Bracket], slot: MaintenanceMarg
         [convert(bracket.notional_floor) for bracket in table],
         [convert(rate) for rate in rates],
         [convert(deduction) for deduction in deductions],
+        None if table[-1].known_to is None else convert(table[-1].known_to),
     )
 
 
@@ -155,7 +164,22 @@ def collateral_steps(rule: AssetRule | None, convert: Convert) -> Steps:
         [convert(tier.floor) for tier in stated],
         [convert(tier.collateral_ratio) for tier in stated],
         [convert(credit) for credit in credits],
+        None if rule is None or rule.known_to is None else convert(rule.known_to),
     )
+
+
+def liability_steps(rule: AssetRule | None, convert: Convert, *, opening: bool) -> Steps | None:
+    """The tiers of a debt, by the amount owed, to stay or to open; None where one rate holds for any size."""
+    if rule is None or rule.liability_tiers is None:
+        return None
+    tiers = rule.liability_tiers
+    rates = [
+        max(tier.maintenance_rate, tier.initial_rate or Decimal(0)) if opening else tier.maintenance_rate
+        for tier in tiers
+    ]
+    zeros = [convert(Decimal(0))] * len(tiers)
+    name = f"liability tiers of {rule.asset}"
+    return Steps(name, [convert(tier.floor) for tier in tiers], [convert(rate) for rate in rates], zeros)
 
 
 def settle_asset(_rule: AssetRule | None, _slot: Collateral, _convert: Convert) -> Valuation:
@@ -163,9 +187,14 @@ def settle_asset(_rule: AssetRule | None, _slot: Collateral, _convert: Convert) 
     return lambda amount, _price, _bid, _ask: amount
 
 
+def at_price(amount: Num, price: Num, _bid: Num, _ask: Num) -> Num:
+    """Amount x price, owned or owed: what a pocket of two coins is worth in one of them."""
+    return amount * price
+
+
 def flat(rule: AssetRule | None, slot: Collateral, convert: Convert) -> Valuation:
     """Amount x index price x one ratio; tiers of an account file are honoured by amount."""
-    if rule is not None and rule.tiers is not None and len(rule.tiers) > 1:
+    if rule is not None and rule.tiers is not None and (len(rule.tiers) > 1 or rule.known_to is not None):
         return tiered_by_amount(rule, slot, convert)
     return _one_ratio(collateral_steps(rule, convert).rates[0], convert(slot.liability_ratio))
 
@@ -180,7 +209,7 @@ def _one_ratio(ratio: Num, liability: Num) -> Valuation:
 def tiered_by_amount(rule: AssetRule | None, slot: Collateral, convert: Convert) -> Valuation:
     """Marginal ratios by the amount of coins."""
     steps, liability = collateral_steps(rule, convert), convert(slot.liability_ratio)
-    if len(steps.floors) == 1:
+    if len(steps.floors) == 1 and steps.end is None:
         return _one_ratio(steps.rates[0], liability)
 
     def value(amount: Num, price: Num, _bid: Num, _ask: Num) -> Num:

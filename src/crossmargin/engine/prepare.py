@@ -14,11 +14,11 @@ from typing import Any
 from crossmargin.engine import formulas, kinds
 from crossmargin.engine.units import Unit
 from crossmargin.errors import AccountError, Fault, MarketDataError
-from crossmargin.model.account import Account, Balance, OpenOrder, Position
+from crossmargin.model.account import Account, Balance, OpenOrder, Pocket, Position
 from crossmargin.model.instrument import Symbol, parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
-from crossmargin.model.profile import AssetRule, Level, MaintenanceMargin, Rules, Scenarios, Slots
+from crossmargin.model.profile import AssetRule, Borrowing, Level, MaintenanceMargin, Rules, Scenarios, Slots
 
 Num = Any
 
@@ -122,8 +122,10 @@ class Asset:
     initial_value: kinds.Valuation | None = None
     """What it counts for to open and to withdraw, where that differs."""
     liability_rate: Num = 0
-    liability_initial_rate: Num = 0
-    """Margin that a debt of it holds, of its value: to stay, and to open."""
+    liability_initial_rate: Num | None = 0
+    """Margin that a debt of it holds, of its value: to stay, and to open (None = a leverage is missing)."""
+    liability_steps: tuple[kinds.Steps, kinds.Steps] | None = None
+    """The same by the size of the debt, to stay and to open; goes before the two rates."""
     taken: Num = 0
     """Margin of resting orders that is taken out of ``cash``."""
     exposures: list[Exposure] = field(default_factory=list)
@@ -131,6 +133,16 @@ class Asset:
     def worth(self, amount: Num, price: Num, bid: Num, ask: Num) -> Num:
         """What an amount of this asset counts for; a switched-off asset counts only when owed."""
         return self.value(amount if self.counts else min(amount, amount * 0), price, bid, ask)
+
+    def kept_rate(self, owed: Num) -> Num:
+        """What a debt of this amount holds of its value to stay."""
+        steps = self.liability_steps
+        return self.liability_rate if steps is None else steps[0].rates[steps[0].find(owed)]
+
+    def opening_rate(self, owed: Num) -> Num | None:
+        """The same to open; None where a leverage is missing."""
+        steps = self.liability_steps
+        return self.liability_initial_rate if steps is None else steps[1].rates[steps[1].find(owed)]
 
     def initial_worth(self, amount: Num) -> Num:
         """What an amount counts for to open and to withdraw, at the market's prices."""
@@ -213,6 +225,7 @@ class _Preparation:
         shared = [(i, p) for i, p in enumerate(self.account.positions) if p.margin_mode == "cross"]
         pockets = [(i, p) for i, p in enumerate(self.account.positions) if p.margin_mode == "isolated"]
         pools = self._shared_pools(shared) + [self._pocket(i, p) for i, p in pockets]
+        pools += [self._pocket_of_pair(i, pocket) for i, pocket in enumerate(self.account.pockets)]
         if self.faults:
             raise AccountError(f"account {self.account.id} under {self.rules.profile}", self.faults)
         if self.missing:
@@ -265,6 +278,52 @@ class _Preparation:
         side = "" if position.position_side == "net" else f" {position.position_side}"
         return self._pool(f"{position.symbol}{side} isolated", symbol.settle, slots, [asset], isolated=True)
 
+    def _pocket_of_pair(self, index: int, pocket: Pocket) -> Pool:
+        """A pocket of two coins, counted in the quote at the pair's mark."""
+        pair, where = parse_symbol(pocket.symbol), f"pockets[{index}]"
+        slots = self.rules.slots_for(isolated=True)
+        rule = self.rules.slots.borrowing
+        if rule is None:
+            self._fault(f"{where}.symbol", pair.name, f"{self.rules.profile} has no rule for isolated borrowing")
+        mark = self.market.mark_price.get(pair.name)
+        if mark is None:
+            self._missing(f"market.mark_price.{pair.name}", f"the mark price of {where}")
+        one = Decimal(1)
+        assets = []
+        for name, price in ((pair.base, one if mark is None else mark), (pair.quote, one)):
+            balance = pocket.balances.get(name, Balance())
+            cash = balance.wallet_balance - balance.accrued_interest
+            kept = Decimal(0) if rule is None else self._debt_rate(pair.name, cash, rule)
+            opened = None if pocket.leverage is None else self.convert(max(kept, one / pocket.leverage))
+            at = self.convert(price)
+            assets.append(
+                Asset(
+                    name=name,
+                    balance=balance,
+                    cash=self.convert(cash),
+                    price=at,
+                    bid=at,
+                    ask=at,
+                    counts=True,
+                    value=kinds.at_price,
+                    liability_rate=self.convert(kept),
+                    liability_initial_rate=opened if cash < 0 else self.zero,
+                    taken=self.zero,
+                )
+            )
+        return self._pool(f"{pair.name} isolated", pair.quote, slots, assets, isolated=True)
+
+    def _debt_rate(self, symbol: str, cash: Decimal, rule: Borrowing) -> Decimal:
+        """What a debt in a pocket holds of its value; a table of the account file is looked up by the amount owed."""
+        table = self.rules.brackets.get(symbol)
+        rate: Num = rule.maintenance_rate
+        if table:
+            steps = kinds.maintenance_steps(symbol, table, self.rules.slots.maintenance_margin, _same)
+            # the amount owed is the same at every price, so the rate is too
+            rate = steps.rates[steps.find(max(-cash, cash * 0))]
+        found: Decimal = formulas.debt_rate(rate, self.rules.taker_fees.get(symbol, rule.fee))
+        return found
+
     def _pool(self, name: str, currency: str, slots: Slots, assets: list[Asset], *, isolated: bool) -> Pool:
         exposures = [exposure for asset in assets for exposure in asset.exposures]
         if slots.maintenance_margin.kind == "highest_rate":
@@ -279,7 +338,12 @@ class _Preparation:
             weighted=slots.equity.weighted,
             counted=slots.equity.unrealized_pnl,
             at_ask=slots.collateral.kind == "bid_ask" and not isolated,
-            concave=kinds.is_concave(slots) and all(_whole(e) for asset in assets for e in asset.exposures),
+            concave=(
+                kinds.is_concave(slots)
+                and all(_whole(e) for asset in assets for e in asset.exposures)
+                and not any(asset.liability_steps for asset in assets)
+                and not any(rule.known_to for asset in assets if (rule := self.rules.assets.get(asset.name)))
+            ),
             counted_initial=slots.equity.unrealized_pnl_initial or slots.equity.unrealized_pnl,
             fixed=self.convert(slots.maintenance_margin.fixed_amount) if at_stake else self.zero,
             units=() if slots.scenarios is None else self._units(slots.scenarios, assets),
@@ -325,6 +389,7 @@ class _Preparation:
         opened = slots.collateral.liability_initial_rate
         if rule is not None and rule.liability_maintenance_rate is not None:
             kept, opened = rule.liability_maintenance_rate, rule.liability_initial_rate
+        stay, enter = (kinds.liability_steps(rule, self.convert, opening=opening) for opening in (False, True))
         return Asset(
             name=name,
             balance=balance,
@@ -337,6 +402,7 @@ class _Preparation:
             initial_value=None if par else kinds.initial_valuation(rule, slots.collateral, self.convert),
             liability_rate=self.convert(kept),
             liability_initial_rate=self.convert(kept if opened is None else opened),
+            liability_steps=None if stay is None or enter is None else (stay, enter),
             taken=self.zero,
         )
 
@@ -498,7 +564,11 @@ class _Preparation:
         if rule is not None and rule.price == "assuming" and size < 0:
             last = self.market.last_price.get(order.symbol)
             if last is None:
-                self._missing(f"market.last_price.{order.symbol}", f"the last price, for the sell order at {price}")
+                self._missing(
+                    f"market.last_price.{order.symbol}",
+                    f"{self.rules.profile} takes the sell order at {price} at the highest of last price, mark and its "
+                    "own; give the last price in [market.last_price], or import the venue's ticker beside the orders",
+                )
                 last = price
             mark = self.market.mark_price.get(order.symbol, price)
             price = formulas.assuming_price(price, mark, last, rule.assuming_markup)
@@ -657,8 +727,8 @@ class _Preparation:
 
 
 def _whole(exposure: Exposure) -> bool:
-    """Whether the maintenance table covers every value, and does not only quote the part above some floor."""
-    return exposure.steps is None or not exposure.steps.floors[0]
+    """Whether the maintenance table covers every value, and not only the part above some floor or below some end."""
+    return exposure.steps is None or (not exposure.steps.floors[0] and exposure.steps.end is None)
 
 
 def _closing_rate(slots: Slots, taker_fee: Decimal) -> Decimal:

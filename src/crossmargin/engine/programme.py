@@ -59,7 +59,8 @@ def _repay(view: View, rule: Any) -> Plan | None:
     owned = []
     for own in view.pool.assets:
         wallet = own.asset.balance.wallet_balance - own.asset.balance.accrued_interest
-        owned.append((own.asset, wallet + (min(own.pnl, own.pnl * 0) if own.asset.liability_rate else own.pnl * 0)))
+        charged = min(own.pnl, own.pnl * 0) if own.asset.kept_rate(own.pnl * 0) else own.pnl * 0
+        owned.append((own.asset, wallet + charged))
     debts = [(asset, -amount) for asset, amount in owned if amount < 0]
     sources = [(asset, amount) for asset, amount in owned if amount > 0]
     if not debts or not sources:

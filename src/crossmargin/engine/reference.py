@@ -39,8 +39,9 @@ def standing(pool: Pool, asset: Asset, pnl: Num, maintenance: Num, price: Num, b
     else:
         equity = asset.worth(asset.cash, price, bid, ask) + _valued(pnl, price)
     requirement = _valued(maintenance, ask if pool.at_ask else price)
-    if asset.liability_rate:
-        requirement = requirement + formulas.share_of(max(-owned, owned * 0) * price, asset.liability_rate)
+    if asset.liability_rate or asset.liability_steps:
+        owed = max(-owned, owned * 0)
+        requirement = requirement + formulas.share_of(owed * price, asset.kept_rate(owed))
     return equity, requirement
 
 
@@ -153,9 +154,10 @@ def asset_state(
     value, requirement = standing(pool, asset, pnl, maintenance, asset.price, asset.bid, asset.ask)
     if initial is not None:
         initial = initial * (asset.ask if pool.at_ask else asset.price)
-        if asset.liability_initial_rate:
-            owed = max(-(asset.cash + _counted(pnl, pool.counted)), pnl * 0) * asset.price
-            initial = initial + formulas.share_of(owed, asset.liability_initial_rate)
+        if asset.liability_steps is not None or asset.liability_initial_rate != 0:
+            owed = max(-(asset.cash + _counted(pnl, pool.counted)), pnl * 0)
+            rate = asset.opening_rate(owed)
+            initial = None if rate is None else initial + formulas.share_of(owed * asset.price, rate)
     own_equity = initial_equity(pool, asset, pnl, value)
     return AssetState(asset, pnl, maintenance, exposures, value, requirement, initial, own_equity)
 
@@ -257,7 +259,7 @@ class Path:
         self._assets: list[tuple[Asset, Num, Num, Num, list[tuple[Exposure, Num]]]] = []
         multiple = pool.liquidation_multiple
         for own in state.assets:
-            weight = rates.get(own.asset.name)
+            weight = rates.get(own.asset.name) if own.asset.name != pool.currency else None  # its own measure
             moving = [
                 (exposure, marks[exposure.symbol.name])
                 for exposure, _, _ in own.exposures
@@ -374,7 +376,10 @@ def report(prepared: Prepared, *, explain: bool = True) -> Report:
         lines = tuple(pool_lines(state, prepared.rules) for state in states) if explain else ()
         totals, notes = _totals(pools, prepared)
     rules = prepared.rules
-    assumed = rules.assumed([row.symbol for row in positions] + [row.asset for row in balances])
+    assumed = rules.assumed(
+        [row.symbol for row in positions] + [row.asset for row in balances],
+        pairs=[pocket.symbol for pocket in prepared.account.pockets],
+    )
     if assumed:
         notes += (f"assumed, not documented: {'; '.join(assumed)}",)
     return Report(
@@ -488,8 +493,12 @@ def removable(state: PoolState, gross: Num | None = None) -> Num | None:
     if rule.kind == "keep_share":
         value = gross_notional(state) if gross is None else gross
         free = min(free, state.equity - formulas.share_of(value, rule.share))
+    if rule.kind == "available_less_profit" and state.pool.counted_initial == "all":
+        free -= max(sum((own.pnl * own.asset.price for own in state.assets), _ZERO), _ZERO)
     free -= _bonus(state) if state.pool.slots.equity.bonus_credit else _ZERO
-    return min(free, _in_wallets(state, losses=True)) if rule.kind == "available_less_losses" else free
+    if rule.kind in ("available_less_losses", "available_less_profit"):
+        free = min(free, _in_wallets(state, losses=rule.kind == "available_less_losses"))
+    return free
 
 
 def _bonus(state: PoolState) -> Decimal:

@@ -50,7 +50,7 @@ def bind_rows(
     amount, bonus, use, instrument, quantity, entry_price,
     leverage, shared_rule, isolated_rule, bad, settle, inverse, contract_size,
     taker_fee, closing_rate, size_slope, first_row, cap, rate,
-    deduction, count_first, count_cap, count_rate, count_offset, asset_counts, listed, unified, orders_held,
+    deduction, count_first, count_cap, count_rate, count_offset, asset_counts, listed, unified, orders_reason,
     with_bonus, weighted, pockets,
     cash, counts, fixed, size, entry, charged, fee, initial_fee, held, reason,
 ):  # fmt: skip
@@ -66,8 +66,8 @@ def bind_rows(
             worst = max(worst, Reason.ISOLATED_NOT_ALLOWED.value)
         if law and (last - first != 1 or position_start[last] - position_start[first] != 1):
             worst = max(worst, Reason.MISPLACED.value)
-        if open_orders[purse] and orders_held:
-            worst = max(worst, Reason.OPEN_ORDERS.value)
+        if open_orders[purse]:
+            worst = max(worst, orders_reason)
         highest = 0.0
         for h in range(first, last):
             a = asset[h]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.engine.binding import Bound, Lines, bind, in_chunks, lines_of
+from crossmargin.engine.binding import CHUNK, Bound, Lines, bind, in_chunks, lines_of
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Bytes, Floats, Offsets, Reason, Side, Status, frozen
 from crossmargin.engine.crossings import cross, slopes_now
 from crossmargin.engine.kernel import judge, share_legs
-from crossmargin.engine.scenarios import stress_pools
+from crossmargin.engine.scenarios import BLOCK, stress_pools
 from crossmargin.engine.tables import Look, Prices, Rates, Tables, rates_of
 from crossmargin.model.market import Market
 from crossmargin.model.profile import Rules
 
 _NOTHING = np.empty(0)
+_MOST_PARTS = 16
+"""Parts that scenarios are cut into: each costs a call, and threads take them in turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,9 @@ class Crossings:
 class Stressed:
     """Pools under scenarios: the least headroom of each pool and where, and how many pools each scenario liquidates.
 
-    ``close``: how many scenarios of a pool lie within rounding of zero. ``headroom``: pools x scenarios, if kept.
+    ``close``: how many scenarios of a pool lie within rounding of zero; ``broken`` leaves them out, for whoever asks
+    the judge about them. If kept, ``headroom``: pools x scenarios, and ``edge``: pools x blocks of scenarios, how near
+    to zero is within rounding.
     """
 
     worst: Floats
@@ -68,6 +73,7 @@ class Stressed:
     broken: NDArray[np.int64]
     close: NDArray[np.int64]
     headroom: Floats
+    edge: Floats
 
 
 class Runner:
@@ -113,7 +119,8 @@ class Runner:
         def work(start: int, stop: int) -> None:
             judge(
                 None, start, stop, full, bound.pools, rates.x, rates.price, rates.bid, rates.ask, tables.first_row,
-                brackets.cap, brackets.rate, brackets.deduction, brackets.initial_rate, tables.worth, tables.first_tier,
+                brackets.cap, brackets.rate, brackets.deduction, brackets.initial_rate,
+                brackets.initial_deduction, tables.worth, tables.first_tier,
                 tiers.cap, tiers.ratio, tiers.credit, tables.liability_ratio, tables.liability_rate,
                 tables.liability_initial_rate, tables.laws[0], tables.laws[1], bound.has_fixed, bound.has_fee,
                 bound.mark_fee, bound.initial_mark_fee, tables.jumps, equity, maintenance, room, error, status, initial,
@@ -229,25 +236,31 @@ class Runner:
         """
         pools, count = len(self), factors.shape[1]
         factor, index = frozen(factors), frozen(index_factors)
-        inverse = frozen(1.0 / factor)
-        lowest, highest = frozen(factor.min(axis=1)), frozen(factor.max(axis=1))
-        spread = float(max(factor.max(initial=1), inverse.max(initial=1)) * index.max(initial=1))
-        worst, where = np.empty(pools), np.empty(pools, np.int64)
-        close, table = np.empty(pools, np.int64), np.empty((pools if keep else 0, count))
-        broken: list[Offsets] = []
-        look, laws = self._look(state.rates), self.tables.laws
+        worst, where = np.full(pools, np.nan), np.full(pools, -1)
+        close, broken = np.zeros(pools, np.int64), np.zeros(count, np.int64)
+        kept = pools if keep else 0
+        table, edge = np.empty((kept, count)), np.zeros((kept, -(-count // BLOCK)))
+        look, laws, lock = self._look(state.rates), self.tables.laws, Lock()
+        parts = _parts(pools, count)
 
-        def work(start: int, stop: int) -> None:
-            own = np.zeros(count, np.int64)
-            broken.append(own)
+        def work(number: int, _: int) -> None:
+            start, stop, begin, end = parts[number]
+            least, lost = np.empty(stop - start), np.zeros(end - begin, np.int64)
+            place, unsure = np.empty((2, stop - start), np.int64)
             stress_pools(
-                start, stop, self.bound.pools, look, laws[0], laws[1], self.tables.jumps, factor, inverse, index,
-                lowest, highest, state.status, state.bound, spread, keep, worst, where, own, close, table,
+                start, stop, begin, end, self.bound.pools, look, laws[0], laws[1], self.tables.jumps, factor, index,
+                state.status, state.bound, keep, least, place, lost, unsure, table, edge,
             )  # fmt: skip
+            with lock:
+                broken[begin:end] += lost
+                close[start:stop] += unsure
+                # of equals the first scenario, whichever thread is done first
+                own, at = worst[start:stop], where[start:stop]
+                better = ~(own <= least) | ((own == least) & (place < at))
+                own[better], at[better] = least[better], place[better]
 
-        in_chunks(pools, work, self.threads, chunk=256)
-        total = np.array(broken, np.int64).reshape(-1, count).sum(axis=0)
-        return Stressed(worst=worst, where=where, broken=total, close=close, headroom=table)
+        in_chunks(len(parts), work, self.threads, chunk=1)
+        return Stressed(worst=worst, where=where, broken=broken, close=close, headroom=table, edge=edge)
 
     def slopes(self, state: State) -> tuple[Floats, Floats]:
         """(up, down): the slope of headroom in each line's relative move, for a rise and for a fall; NaN if curved."""
@@ -262,6 +275,17 @@ class Runner:
 
         in_chunks(len(self), work, self.threads)
         return up, down
+
+
+def _parts(pools: int, scenarios: int) -> list[tuple[int, int, int, int]]:
+    """(first pool, last, first scenario, last) of each part of the work, whole blocks of scenarios; how it is parted
+    changes no bit, for pools and scenarios know nothing of each other."""
+    width = BLOCK * max(1, scenarios // (_MOST_PARTS * BLOCK))
+    return [
+        (start, min(start + CHUNK, pools), begin, min(begin + width, scenarios))
+        for start in range(0, pools, CHUNK)
+        for begin in range(0, scenarios, width)
+    ]
 
 
 def _sides(count: int) -> tuple[Floats, Floats, Bytes, Bytes]:

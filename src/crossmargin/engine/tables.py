@@ -53,10 +53,17 @@ class Opening(IntEnum):
 
     LEVERAGE = 0
     LEVERAGE_OR_BRACKET = 1
+    MARGINAL = 2
+    MULTIPLE = 3
 
 
 _COUNTED = {"all": Counted.ALL, "losses": Counted.LOSSES, "none": Counted.NONE}
-_OPENING = {"leverage": Opening.LEVERAGE, "leverage_or_bracket": Opening.LEVERAGE_OR_BRACKET}
+_OPENING = {
+    "leverage": Opening.LEVERAGE,
+    "leverage_or_bracket": Opening.LEVERAGE_OR_BRACKET,
+    "marginal_brackets": Opening.MARGINAL,
+    "multiple_of_maintenance": Opening.MULTIPLE,
+}
 _WORTH = {
     "settle_asset": Worth.PAR,
     "flat": Worth.FLAT,
@@ -79,7 +86,7 @@ _KNOWN: Mapping[str, Mapping[str, Iterable[str] | None]] = {
     },
     "equity": {"unrealized_pnl": _ANY, "weighted": _ANY, "bonus_credit": _ANY},
     # a book has no open orders, so no rule for them decides
-    "initial_margin": {"kind": tuple(_OPENING), "scope": _ANY, "close_fee": _ANY, "orders": _ANY},
+    "initial_margin": {"kind": tuple(_OPENING), "scope": _ANY, "close_fee": _ANY, "orders": _ANY, "multiple": _ANY},
     "maintenance_margin": {
         "kind": ("marginal_brackets", "step_brackets", "linear_in_size", "highest_rate", "fraction_of_initial"),
         "key": _ANY,
@@ -112,9 +119,14 @@ _TOGETHER: tuple[tuple[str, Callable[[Slots], bool]], ...] = (
         lambda s: s.maintenance_margin.orders == "worse_side" and s.maintenance_margin.close_fee == "mark",
     ),
     (
-        "initial_margin: leverage_or_bracket where brackets do not count value",
+        # an inverse contract's coins, and with them its rate, are those of the present mark
+        "maintenance_margin: key = 'coin'",
+        lambda s: s.maintenance_margin.key == "coin",
+    ),
+    (
+        "initial_margin: brackets where they do not count value",
         lambda s: (
-            s.initial_margin.kind == "leverage_or_bracket"
+            s.initial_margin.kind in ("leverage_or_bracket", "marginal_brackets")
             and (s.maintenance_margin.key != "notional" or s.maintenance_margin.kind not in kinds.BY_NOTIONAL)
         ),
     ),
@@ -165,6 +177,7 @@ class Law(NamedTuple):
     strict: bool
     initial_at_entry: bool
     opening: int
+    initial_multiple: float
     initial_scope: int
     level_on_initial: NDArray[np.bool_]
     level_multiple: Floats
@@ -178,6 +191,7 @@ class Brackets(NamedTuple):
     rate: Floats
     deduction: Floats
     initial_rate: Floats
+    initial_deduction: Floats
     """NaN where none is stated."""
 
 
@@ -266,7 +280,7 @@ class _Compiler:
         named = [*assets, *(s.settle for s in known), *(s.base for s in known)]
         self.assets = tuple(dict.fromkeys([*named, rules.reference_currency]))
         self.place = {name: index for index, name in enumerate(self.assets)}
-        self.rows: list[tuple[float, float, float, float]] = []
+        self.rows: list[tuple[float, float, float, float, float]] = []
         self.whole = True
 
     def run(self) -> Tables:
@@ -284,7 +298,7 @@ class _Compiler:
             [self._bad(index, steps, rules.slots_for(isolated=bool(law))) for index, steps in enumerate(table_of[law])]
             for law in (0, 1)
         ]
-        cap, rate, deduction, initial = zip(*(self.rows or [(np.inf, 0.0, 0.0, np.nan)]), strict=True)
+        cap, rate, deduction, initial, above = zip(*(self.rows or [(np.inf, 0.0, 0.0, np.nan, np.nan)]), strict=True)
         unified = slots.pooling.kind == "unified"
         assets = [self._asset(name, slots, unified=unified) for name in self.assets]
         tiers: list[tuple[float, float, float]] = []
@@ -308,7 +322,7 @@ class _Compiler:
             bad=frozen(bad, np.uint8),
             first_row=frozen(first_row, np.int32),
             last_row=frozen(last_row, np.int32),
-            brackets=Brackets(frozen(cap), frozen(rate), frozen(deduction), frozen(initial)),
+            brackets=Brackets(frozen(cap), frozen(rate), frozen(deduction), frozen(initial), frozen(above)),
             table_of=table_of,
             size_slope=frozen([_number(self._slope(n), 0.0) for n in self.instruments]),
             cash=frozen([name in CASH for name in self.assets], np.bool_),
@@ -355,6 +369,9 @@ class _Compiler:
             return Reason.UNKNOWN_INSTRUMENT
         if slot.kind != "fraction_of_initial" and (steps is None or steps.floors[0] > 0):
             return Reason.NO_TABLE
+        table = self.rules.brackets.get(name)
+        if slots.initial_margin.kind == "marginal_brackets" and table and table[0].initial_rate is None:
+            return Reason.NO_TABLE
         orders = slots.initial_margin.orders
         with_fee = slots.initial_margin.close_fee != "none" or slot.close_fee != "none"
         with_fee = with_fee or (orders is not None and (orders.open_fee or orders.close_fee))
@@ -367,20 +384,24 @@ class _Compiler:
         all."""
         slot = self.rules.slots_for(isolated=bool(law)).maintenance_margin
         row = len(self.rows)
-        stated = self._initial_rates(index)
+        stated, above = self._initial(index)
         by_value = slot.key == "notional" and slot.kind in kinds.BY_NOTIONAL
         if slot.kind != "fraction_of_initial" and (steps is None or steps.floors[0] > 0):
-            self.rows.append((np.inf, np.nan, np.nan, np.nan))
+            self.rows.append((np.inf, np.nan, np.nan, np.nan, np.nan))
         elif by_value and steps is not None:
             caps = [*steps.floors[1:], np.inf]
-            self.rows += zip(caps, steps.rates, steps.offsets, stated, strict=True)
+            self.rows += zip(caps, steps.rates, steps.offsets, stated, above, strict=True)
         else:
-            self.rows.append((np.inf, 1.0, 0.0, stated[0]))
+            self.rows.append((np.inf, 1.0, 0.0, stated[0], above[0]))
         return row
 
-    def _initial_rates(self, index: int) -> list[float]:
-        table: Sequence[Bracket] = self.rules.brackets.get(self.instruments[index], ())
-        return [_number(bracket.initial_rate) for bracket in table] or [np.nan]
+    def _initial(self, index: int) -> tuple[list[float], list[float]]:
+        """(initial rate, deduction of the marginal table) of each bracket."""
+        name = self.instruments[index]
+        table: Sequence[Bracket] = self.rules.brackets.get(name, ())
+        steps = kinds.initial_steps(name, table, float) if table else None
+        rates = [_number(bracket.initial_rate) for bracket in table] or [np.nan]
+        return rates, [np.nan] * len(rates) if steps is None else list(steps.offsets)
 
     # assets ------------------------------------------------------------------------------------------------------
 
@@ -428,6 +449,7 @@ def _law(rules: Rules, law: int) -> Law:
         strict=slots.levels.trigger == "below",
         initial_at_entry=slots.valuation.initial == "entry",
         opening=int(_OPENING[slots.initial_margin.kind]),
+        initial_multiple=float(slots.initial_margin.multiple or 0),
         initial_scope=_SCOPES[slots.initial_margin.scope],
         level_on_initial=frozen([level.requirement == "initial" for level in ladder], np.bool_),
         level_multiple=frozen([float(level.multiple) for level in ladder]),

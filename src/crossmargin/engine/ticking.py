@@ -71,9 +71,10 @@ _certify = spliced(certify)
 def _judge_some(slots, start, stop, pools, rates, rule, figures):
     _judge(
         slots, start, stop, True, pools, rates.x, rates.price, rates.bid, rates.ask, rule.first_row, rule.cap,
-        rule.rate, rule.deduction, rule.initial_rate, rule.worth, rule.first_tier, rule.tier_cap, rule.ratio,
-        rule.credit, rule.liability_ratio, rule.liability_rate, rule.liability_initial_rate, rule.shared,
-        rule.isolated, True, True, rule.judged_fees[0], rule.judged_fees[1], rule.jumps,
+        rule.rate, rule.deduction, rule.initial_rate, rule.initial_deduction, rule.worth, rule.first_tier,
+        rule.tier_cap, rule.ratio, rule.credit, rule.liability_ratio, rule.liability_rate,
+        rule.liability_initial_rate, rule.shared, rule.isolated, True, True,
+        rule.judged_fees[0], rule.judged_fees[1], rule.jumps,
         figures.equity, figures.maintenance, figures.headroom, figures.bound, figures.status, figures.initial,
         figures.level, figures.kept, figures.pnl, figures.required, figures.rest,
     )  # fmt: skip

@@ -134,7 +134,8 @@ class TickIndex:
         rule, rates, figures = self._rule, self.feed.rates, self.slots.figures
         judge(
             slots, start, stop, True, self.slots.pools, rates.x, rates.price, rates.bid, rates.ask, rule.first_row,
-            rule.cap, rule.rate, rule.deduction, rule.initial_rate, rule.worth, rule.first_tier, rule.tier_cap,
+            rule.cap, rule.rate, rule.deduction, rule.initial_rate, rule.initial_deduction, rule.worth,
+            rule.first_tier, rule.tier_cap,
             rule.ratio, rule.credit, rule.liability_ratio, rule.liability_rate, rule.liability_initial_rate,
             rule.shared, rule.isolated, True, True, rule.mark_fee, rule.initial_mark_fee, rule.jumps,
             figures.equity, figures.maintenance, figures.headroom, figures.bound, figures.status, figures.initial,

@@ -11,10 +11,11 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from crossmargin.errors import AccountError, CrossmarginError
 from crossmargin.files.profiles import load_profile
 from crossmargin.files.text import parse_table, read_bytes
-from crossmargin.model.account import Account, Balance, OpenOrder, Position, short_form
+from crossmargin.model.account import Account, Balance, OpenOrder, Pocket, Position, short_form
 from crossmargin.model.market import Instant, Market
 from crossmargin.model.noun import Noun, faults_of
 from crossmargin.model.number import FundingRate, Positive
+from crossmargin.model.payment import PaidFunding
 from crossmargin.model.profile import AssetRule, InstrumentRule, Rules
 
 Prices = dict[str, Positive]
@@ -62,6 +63,9 @@ class AccountFile(MarketFile):
     balances: Annotated[dict[str, Balance], BeforeValidator(short_form)] = Field(default_factory=dict)
     positions: tuple[Position, ...] = ()
     open_orders: tuple[OpenOrder, ...] = ()
+    pockets: tuple[Pocket, ...] = ()
+    funding_payments: tuple[PaidFunding, ...] = ()
+    """Funding that the venue took from it, for :func:`crossmargin.reconcile`."""
     reported: dict[str, str] = Field(default_factory=dict)
     """What the venue printed of this account, under our names (:func:`crossmargin.model.reported.reported_from`)."""
 
@@ -86,6 +90,14 @@ def read_table(path: str) -> tuple[dict[str, Any], str]:
     return parse_table(read_bytes(path, AccountError), where, AccountError, form=form), where
 
 
+def payments_from(raw: Mapping[str, Any], where: str) -> tuple[PaidFunding, ...]:
+    """The ``[[funding_payments]]`` of an account file. Raises :class:`AccountError` with every fault and its path."""
+    try:
+        return AccountFile.model_validate(raw).funding_payments
+    except ValidationError as error:
+        raise AccountError(where, faults_of(error)) from None
+
+
 def case_from(raw: Mapping[str, Any], where: str, *, profile: str | None = None, on: datetime | None = None) -> Case:
     """An account from the keys of an account file. Raises :class:`AccountError` with every fault and its path."""
     try:
@@ -108,6 +120,7 @@ def case_from(raw: Mapping[str, Any], where: str, *, profile: str | None = None,
             balances=file.balances,
             positions=file.positions,
             open_orders=file.open_orders,
+            pockets=file.pockets,
         )
     except CrossmarginError as error:
         raise AccountError(where, error.faults) from None

@@ -34,38 +34,63 @@ _BINANCE_USDM = (
     Call("fapiPrivateV3GetAccount"),
     Call("fapiPrivateV3GetPositionRisk"),
     Call("fapiPublicGetAssetIndex"),  # what the account counts its assets at where Multi-Assets mode is on
+    Call("fapiPrivateGetOpenOrders"),
+    Call("fapiPublicGetTickerPrice"),  # last prices: what a resting sell is taken at
 )
 CALLS: Mapping[str, tuple[Call, ...]] = {
     "binance-usdm": _BINANCE_USDM,
     "binance-usdm-multi-assets": _BINANCE_USDM,
-    "binance-coinm": (Call("dapiPrivateGetAccount"), Call("dapiPrivateGetPositionRisk")),
+    "binance-coinm": (
+        Call("dapiPrivateGetAccount"),
+        Call("dapiPrivateGetPositionRisk"),
+        Call("dapiPrivateGetOpenOrders"),
+    ),
     "binance-portfolio-margin": (
         Call("papiGetAccount"),
         Call("papiGetBalance"),
         Call("papiGetUmPositionRisk"),
         Call("papiGetCmPositionRisk"),
+        Call("papiGetUmOpenOrders"),
+        Call("papiGetCmOpenOrders"),
     ),
     "bybit-uta": (
         Call("privateGetV5AccountWalletBalance", {"accountType": "UNIFIED"}),
         Call("privateGetV5PositionList", {"category": "linear", "settleCoin": "USDT"}),
         Call("privateGetV5PositionList", {"category": "linear", "settleCoin": "USDC"}),
         Call("privateGetV5PositionList", {"category": "inverse"}),
+        Call("privateGetV5OrderRealtime", {"category": "linear", "settleCoin": "USDT"}),
+        Call("privateGetV5OrderRealtime", {"category": "linear", "settleCoin": "USDC"}),
+        Call("privateGetV5OrderRealtime", {"category": "inverse"}),
     ),
-    "bingx-usdm": (Call("swapV3PrivateGetUserBalance"), Call("swapV2PrivateGetUserPositions")),
-    "mexc-usdm": (Call("contractPrivateGetAccountAssets"), Call("contractPrivateGetPositionOpenPositions")),
+    "bingx-usdm": (
+        Call("swapV3PrivateGetUserBalance"),
+        Call("swapV2PrivateGetUserPositions"),
+        Call("swapV2PrivateGetTradeOpenOrders"),
+    ),
+    "mexc-usdm": (
+        Call("contractPrivateGetAccountAssets"),
+        Call("contractPrivateGetPositionOpenPositions"),
+        Call("contractPrivateGetOrderListOpenOrders"),
+    ),
     "okx-futures": (
         Call("privateGetAccountConfig"),
         Call("privateGetAccountBalance"),
         Call("privateGetAccountPositions"),
+        Call("privateGetTradeOrdersPending"),
     ),
     "gate-futures": (
         Call("privateFuturesGetSettleAccounts", {"settle": "usdt"}),
         Call("privateFuturesGetSettlePositions", {"settle": "usdt", "holding": "true"}),
+        Call("privateFuturesGetSettleOrders", {"settle": "usdt", "status": "open"}),
     ),
-    "hyperliquid": (Call("publicPostInfo", {"type": "clearinghouseState", "user": "{walletAddress}"}),),
+    "hyperliquid": (
+        Call("publicPostInfo", {"type": "clearinghouseState", "user": "{walletAddress}"}),
+        Call("publicPostInfo", {"type": "frontendOpenOrders", "user": "{walletAddress}"}),
+    ),
     "bitget-usdm": (
         Call("privateMixGetV2MixAccountAccounts", {"productType": "USDT-FUTURES"}),
         Call("privateMixGetV2MixPositionAllPosition", {"productType": "USDT-FUTURES", "marginCoin": "USDT"}),
+        Call("privateMixGetV2MixOrderOrdersPending", {"productType": "USDT-FUTURES"}),
     ),
 }
 """Profile -> the private reads that make its account. Other venues are read through the client's own two calls."""
@@ -143,11 +168,26 @@ def read_live(
     asked = _Asked(venue, exchange, keys, sleep)
     notes = [] if allow_trading_key else _refuse_trading_key(venue, asked)
     when = datetime.now(UTC)
-    payloads = tuple(asked(call) for call in CALLS.get(profile, _CLIENT_CALLS))
-    return Read(payloads, when, tuple(notes))
+    if profile in CALLS:
+        return Read(tuple(asked(call) for call in CALLS[profile]), when, tuple(notes))
+    payloads = [asked(call) for call in _CLIENT_CALLS]
+    payloads += _client_orders(asked, payloads[-1], notes)
+    return Read(tuple(payloads), when, tuple(notes))
 
 
 _CLIENT_CALLS = (Call("fetch_balance", {"type": "swap"}), Call("fetch_positions"))
+
+
+def _client_orders(asked: _Asked, positions: Any, notes: list[str]) -> list[Any]:
+    """Open orders by the client's own call: all at once, or by symbol of the positions where a venue wants one."""
+    try:
+        return [asked(Call("fetch_open_orders"))]
+    except VenueError as refusal:
+        if not any(fault.why == _WORDS["ArgumentsRequired"] for fault in refusal.faults):
+            raise
+    notes.append(f"{asked.venue} lists open orders by symbol: those in symbols without a position are not read")
+    symbols = dict.fromkeys(row["symbol"] for row in positions if row.get("contracts"))
+    return [asked(Call("fetch_open_orders", {"symbol": symbol})) for symbol in symbols]
 
 
 def _client(venue: str, keys: Mapping[str, Secret]) -> Any:
@@ -200,6 +240,8 @@ class _Asked:
         method = getattr(self.exchange, call.method)
         shown = {name: key.reveal() for name, key in self.keys.items() if name == "walletAddress"}
         parameters = {name: text.format(**shown) for name, text in call.parameters.items()}
+        if call.method == "fetch_open_orders":
+            return method(*parameters.values())
         return method(parameters) if parameters else method()
 
     def _as_written(self, call: Call, answer: Any) -> Any:
@@ -234,6 +276,7 @@ _QUERY = re.compile(r"\?\S+")
 """What stands behind an address: times and signatures, nothing that a reader needs."""
 
 _WORDS = {
+    "ArgumentsRequired": "the venue wants a symbol",
     "AuthenticationError": "the venue does not accept the key (permission, address or signature)",
     "PermissionDenied": "the venue does not let this key read that",
     "RateLimitExceeded": "the venue limits the reads; wait and read again",

@@ -41,9 +41,17 @@ _BRACKET_COLUMNS = {
     "max_leverage",
     "initial_rate",
     "size_slope",
+    "known_to",
     "source",
 }
-_ASSET_RATES = ("initial_ratio", "bid_buffer", "ask_buffer", "liability_maintenance_rate", "liability_initial_rate")
+_ASSET_RATES = (
+    "initial_ratio",
+    "bid_buffer",
+    "ask_buffer",
+    "liability_maintenance_rate",
+    "liability_initial_rate",
+    "known_to",
+)
 _COLLATERAL_COLUMNS = {"assets", "floor", "collateral_ratio", *_ASSET_RATES, "source"}
 _CONTRACT_COLUMNS = {"symbols", "contract_size", "source"}
 _SOURCES = TypeAdapter(dict[str, Source])

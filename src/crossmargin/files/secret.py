@@ -71,6 +71,26 @@ def credentials(venue: str, environment: Mapping[str, str] | None = None) -> dic
     return found
 
 
+def is_reference(text: str) -> bool:
+    """Whether a text of a configuration says where a secret is kept: ``env:NAME`` or ``keyring:NAME``."""
+    place, _, name = text.partition(":")
+    return place in ("env", "keyring") and bool(name)
+
+
+def referenced(reference: str, environment: Mapping[str, str] | None = None) -> Secret:
+    """The secret behind ``env:NAME`` or ``keyring:NAME`` (service ``crossmargin``).
+
+    Raises :class:`VenueError` where nothing is kept there, or where the text is no reference.
+    """
+    place, _, name = reference.partition(":")
+    given = os.environ if environment is None else environment
+    found = given.get(name) if place == "env" else _from_keyring(name) if is_reference(reference) else None
+    if not found:
+        why = f"is not known: nothing is kept at {reference}" if is_reference(reference) else "must be env: or keyring:"
+        raise VenueError("secret", (Fault("reference", "", why),))
+    return Secret(found)
+
+
 def _from_keyring(user: str) -> str | None:
     try:
         keyring = import_module("keyring")

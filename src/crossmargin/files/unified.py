@@ -14,12 +14,13 @@ from decimal import Decimal
 from typing import Any
 
 from crossmargin.errors import AccountError, Fault, ProfileError
-from crossmargin.files.accounts import Case, case_from
+from crossmargin.files.accounts import Case, case_from, payments_from
 from crossmargin.files.payloads.reading import Parts, Path, plain_figure
 from crossmargin.files.payloads.shapes import read_payload
 from crossmargin.files.profiles import load_profile, profile_ids
 from crossmargin.files.text import parse_json, read_bytes
 from crossmargin.model.instrument import parse_symbol
+from crossmargin.model.payment import PaidFunding
 from crossmargin.model.profile import Rules
 from crossmargin.model.reported import Reported, reported_table
 
@@ -59,6 +60,11 @@ class Imported:
     not_understood: tuple[str, ...]
     missing: tuple[Fault, ...]
     lacking: tuple[str, ...]
+
+    @property
+    def payments(self) -> tuple[PaidFunding, ...]:
+        """Funding that was paid, row by row."""
+        return payments_from(self.table, "import")
 
     def case(self, *, positions_only: bool = False) -> Case:
         """The account, its market and its rules. Raises :class:`AccountError` naming everything that is missing.
@@ -108,12 +114,18 @@ def import_account(
     if times and ("as_of",) not in stated:
         stated["as_of",] = max(times)
     _name_profile(stated, read, venue)
+    lacking = _lacking(read, stated)
+    payments = [row for parts in read for row in parts.payments]
     notes = [note for parts in read for note in parts.notes] + _derive(stated, read)
+    if payments and not any(path[0] in ("balances", "positions", "pockets") for path in stated):
+        notes += _rules_for_payments(stated)
     if account_id is not None:
         stated["id",] = account_id
-    lacking = _lacking(read, stated)
+    table = {**_nested(_pruned(stated)), **({"funding_payments": payments} if payments else {})}
+    if payments:
+        payments_from({"funding_payments": payments}, "import")
     return Imported(
-        table=_nested(_pruned(stated)),
+        table=table,
         reported=_reported(read),
         notes=tuple(dict.fromkeys(notes)),
         not_understood=tuple(sorted({name for parts in read for name in parts.not_understood()})),
@@ -146,6 +158,9 @@ def _merge(read: list[Parts], own: list[dict[Path, Any]], faults: list[Fault]) -
                     )
                 )
             stated[path] = value
+    orders = [order for parts in read for order in parts.orders]
+    if orders:
+        stated["open_orders",] = orders
     for table in own:
         stated.update(table)
     for key, symbol in _positions(stated).items():
@@ -175,7 +190,7 @@ def _name_profile(stated: dict[Path, Any], read: list[Parts], venue: str | None)
 def _derive(stated: dict[Path, Any], read: list[Parts]) -> list[str]:
     """Fill in what follows from other fields and nothing states, the profile neither; give the words for it."""
     rules = _rules(stated)
-    notes = []
+    notes = _add_up(stated, read, rules)
     for parts in read:
         for path, (value, words) in parts.derived.items():
             if path not in stated and not _known(path, value, rules):
@@ -183,6 +198,30 @@ def _derive(stated: dict[Path, Any], read: list[Parts]) -> list[str]:
                 if words:
                     notes.append(f"{words}" + ("" if isinstance(value, list) else f" = {value}"))
     return notes
+
+
+def _add_up(stated: dict[Path, Any], read: list[Parts], rules: Rules | None) -> list[str]:
+    """Balances that borrowing positions make up, where no answer lists balances and one pool holds them all."""
+    if any(path[0] == "balances" for path in stated) or (rules and rules.slots.pooling.kind != "unified"):
+        return []
+    whole = Parts()
+    for parts in read:
+        for path, (amount, words) in parts.added.items():
+            whole.add_up(*path, amount=amount, words=words)
+    stated.update({path: amount for path, (amount, _) in whole.added.items()})
+    return list(dict.fromkeys(words for _, words in whole.added.values()))
+
+
+def _rules_for_payments(stated: dict[Path, Any]) -> list[str]:
+    """A list of payments alone may be older than any rule known: what it needs of them are contract sizes."""
+    profile = stated.get(("profile",))
+    if profile not in profile_ids() or ("as_of",) not in stated:
+        return []
+    first = load_profile(profile).revisions[0].since.isoformat()
+    if str(stated["as_of",])[:10] >= first:
+        return []
+    stated["as_of",] = f"{first}T00:00:00Z"
+    return [f"rules of {profile} are known from {first} on; of these payments they only say contract sizes"]
 
 
 def _rules(stated: Mapping[Path, Any]) -> Rules | None:
@@ -202,6 +241,8 @@ def _known(path: Path, value: Any, rules: Rules | None) -> bool:
     kind, name, field = path
     if kind == "instruments" and field == "contract_size":
         return bool(rules.contract_size(name) == value)
+    if kind == "instruments" and field == "taker_fee" and parse_symbol(name).kind == "spot":
+        return rules.slots.borrowing is not None and bool(rules.slots.borrowing.fee == value)
     if kind == "instruments" and field == "taker_fee":
         return rules.taker_fee(name) is not None
     if kind == "instruments" and field == "brackets":
@@ -239,6 +280,7 @@ def _missing(stated: Mapping[Path, Any], lacking: tuple[str, ...]) -> tuple[Faul
             needed.append((*at, "isolated_margin"))
         elif "balances" in lacking:
             wallets.append(("balances", parse_symbol(symbol).settle))
+    needed += [("market", "mark_price", path[1]) for path in stated if path[0] == "pockets" and path[-1] == "symbol"]
     faults = [_fault(path, "is in none of the payloads") for path in dict.fromkeys(needed) if path not in stated]
     words = "is not known: no payload lists balances, and a cross position stands on them"
     return tuple(faults + [_fault(path, words) for path in dict.fromkeys(wallets)])
@@ -254,7 +296,7 @@ def _positions(stated: Mapping[Path, Any]) -> dict[str, str]:
 
 # paths and tables -----------------------------------------------------------------------------------------------------
 
-_LISTED = {"positions": "symbol", "instruments": "symbol", "assets": "asset"}
+_LISTED = {"positions": "symbol", "pockets": "symbol", "instruments": "symbol", "assets": "asset"}
 """Tables that an account file writes as lists, with the field that names a row."""
 
 
@@ -298,12 +340,12 @@ def _settings(settings: Iterable[str]) -> dict[Path, Any]:
     return found
 
 
-_SETTABLE = ("id", "profile", "as_of", "balances", "positions", "market", "instruments", "assets")
+_SETTABLE = ("id", "profile", "as_of", "balances", "positions", "pockets", "market", "instruments", "assets")
 
 
 def _pruned(stated: Mapping[Path, Any]) -> dict[Path, Any]:
     """Without prices and rules of contracts that the account does not hold: a venue lists thousands."""
-    held = set(_positions(stated).values())
+    held = set(_positions(stated).values()) | {path[1] for path in stated if path[0] == "pockets"}
     held |= {order["symbol"] for order in stated.get(("open_orders",), ()) if isinstance(order, Mapping)}
     coins = {path[1] for path in stated if path[0] == "balances"}
     for symbol in held:
@@ -321,10 +363,13 @@ def _pruned(stated: Mapping[Path, Any]) -> dict[Path, Any]:
     return {path: value for path, value in stated.items() if used(path)}
 
 
+_ORDER = ("id", "profile", "as_of", "balances", "positions", "pockets")
+
+
 def _nested(stated: Mapping[Path, Any]) -> dict[str, Any]:
     """The account file's own table of the paths, in its order."""
     found: dict[str, Any] = {}
-    for name in ("id", "profile", "as_of", "balances", "positions", "open_orders", "market", "instruments", "assets"):
+    for name in (*_ORDER, "open_orders", "market", "instruments", "assets"):
         below = {path[1:]: _written(value) for path, value in stated.items() if path[0] == name}
         if not below:
             continue

@@ -99,11 +99,37 @@ class OpenOrder(Noun):
     leverage: Leverage | None = None
 
 
+def _pair(name: str) -> str:
+    if parse_symbol(name).kind != "spot":
+        raise ValueError("is a contract; a pocket is of a spot pair, an isolated contract is a position")
+    return name
+
+
 def short_form(value: Any) -> Any:
     """``USDT = "2000"`` is short for a balance with that wallet_balance."""
     if isinstance(value, dict):
         return {k: v if isinstance(v, dict | Balance) else {"wallet_balance": v} for k, v in value.items()}
     return value
+
+
+class Pocket(Noun):
+    """Holdings and debts in the two coins of a spot pair that stand alone: an isolated position on borrowed coins.
+
+    ``balances`` are in units of the coins, what is owed below 0, interest that is owed as ``accrued_interest``;
+    margin put in is part of them. ``leverage`` is what the user set; without it the initial margin is unknown.
+    """
+
+    symbol: Annotated[str, AfterValidator(_pair)]
+    balances: Annotated[dict[str, Balance], BeforeValidator(short_form)]
+    leverage: Leverage | None = None
+
+    @model_validator(mode="after")
+    def _of_the_pair(self) -> Self:
+        pair = parse_symbol(self.symbol)
+        strange = sorted(set(self.balances) - {pair.base, pair.quote})
+        if strange:
+            raise ValueError(f"balances: {', '.join(strange)} is no coin of {self.symbol}")
+        return self
 
 
 class Account(Noun):
@@ -114,9 +140,14 @@ class Account(Noun):
     balances: Annotated[dict[str, Balance], BeforeValidator(short_form)] = Field(default_factory=dict)
     positions: tuple[Position, ...] = ()
     open_orders: tuple[OpenOrder, ...] = ()
+    pockets: tuple[Pocket, ...] = ()
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> Self:
+        pairs = [pocket.symbol for pocket in self.pockets]
+        twice = sorted({symbol for symbol in pairs if pairs.count(symbol) > 1})
+        if twice:
+            raise ValueError(f"pockets: {', '.join(twice)} stands more than once; a venue keeps one, add them up")
         seen: dict[tuple[str, str, str], int] = {}
         for index, position in enumerate(self.positions):
             key = (position.symbol, position.position_side, position.margin_mode)

@@ -135,6 +135,25 @@ class Pocket(Noun):
     maximum: NonNegative | None = None
 
 
+class LeverageChoice(Noun):
+    """The leverage of a contract may be set to one of ``choices``.
+
+    Without choices: every largest leverage that a bracket of the contract states.
+    """
+
+    account: str
+    symbol: ContractSymbol
+    choices: tuple[Leverage, ...] = ()
+
+
+class ModeChoice(Noun):
+    """A position may be made isolated, or cross, before anything else is done; its margin moves with it."""
+
+    account: str
+    symbol: ContractSymbol
+    position_side: Literal["net", "long", "short"] = "net"
+
+
 class Borrow(Noun):
     """An asset may be owed in an account: at most ``maximum`` units more than now, at ``rate`` a year."""
 
@@ -188,7 +207,8 @@ class Draws(Noun):
     """Random moves: ``count`` draws of ``days`` days from a normal market, the same for the same ``seed``.
 
     The covariance comes from a price ``history`` (coin -> daily closes, oldest first) or from daily ``volatility`` by
-    coin with one ``correlation``. ``tail``: the share of the draws kept, those farthest out.
+    coin with one ``correlation``. ``tail``: the share of the draws kept, those farthest out. ``probability``: the share
+    of the draws that may break a buffer; without it none may.
     """
 
     count: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -198,9 +218,12 @@ class Draws(Noun):
     history: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     volatility: dict[str, Positive] = Field(default_factory=dict)
     correlation: Annotated[Number, Field(ge=-1, le=1)] = _ZERO
+    probability: Annotated[Rate, Field(lt=1)] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
+        if self.probability is not None and self.probability * self.count < 1:
+            raise ValueError(f"probability: of {self.count} draws it lets not one break; leave it out or draw more")
         if bool(self.history) == bool(self.volatility):
             raise ValueError("volatility: give one of volatility and history")
         return self
@@ -275,6 +298,8 @@ class Fund(Noun):
     conversions: tuple[Conversion, ...] = ()
     orders: tuple[FundOrder, ...] = ()
     pockets: tuple[Pocket, ...] = ()
+    leverages: tuple[LeverageChoice, ...] = ()
+    modes: tuple[ModeChoice, ...] = ()
     borrows: tuple[Borrow, ...] = ()
     yields: tuple[Yield, ...] = ()
     safety: Safety = Field(default_factory=Safety)
@@ -299,7 +324,7 @@ class Fund(Noun):
         ends += [(f"routes[{i}].to", route.target) for i, route in enumerate(self.routes)]
         yield from (Fault(path, end, f"{words}, {OUTSIDE}") for path, end in ends if end not in (*known, OUTSIDE))
         named: list[tuple[str, str]] = []
-        for name in ("conversions", "orders", "pockets", "borrows"):
+        for name in ("conversions", "orders", "pockets", "leverages", "modes", "borrows"):
             named += [(f"{name}[{i}].account", item.account) for i, item in enumerate(getattr(self, name))]
         named += [(f"yields[{i}].account", item.account) for i, item in enumerate(self.yields) if item.account]
         named += [(f"safety.buffers[{i}].account", item.account) for i, item in enumerate(self.safety.buffers)]
@@ -315,6 +340,8 @@ class Fund(Noun):
             ("yields", [(item.account or "", item.asset) for item in self.yields]),
             ("orders", [(item.account, item.symbol, item.position_side, item.side) for item in self.orders]),
             ("pockets", [(item.account, item.symbol, item.position_side) for item in self.pockets]),
+            ("leverages", [(item.account, item.symbol) for item in self.leverages]),
+            ("modes", [(item.account, item.symbol, item.position_side) for item in self.modes]),
         ):
             seen = set()
             for index, key in enumerate(keys):

@@ -262,24 +262,44 @@ class Levels(Slot):
 
 
 class Funding(Slot):
-    """How often funding is exchanged, on which price, and the most a rate may be an interval (either sign)."""
+    """How often funding is exchanged, on which price, and the most a rate may be an interval (either sign).
+
+    ``caps`` are those of single contracts, before the ``cap`` of all.
+    """
 
     interval_hours: Annotated[Positive, Field(le=24)]
     price: Literal["mark", "oracle"] = "mark"
     cap: Rate | None = None
+    caps: dict[AnySymbol, Rate] = Field(default_factory=dict)
+
+    def cap_of(self, symbol: str) -> Decimal | None:
+        """The most a rate of this contract may be an interval; None where no rule says."""
+        return self.caps.get(symbol, self.cap)
 
 
 class Withdrawal(Slot):
     """What may leave, bonus credit never.
 
     ``available``: free collateral, at most what the wallet holds. ``available_less_losses``: the same, at most the
-    wallet less the unrealized losses. ``keep_share``: equity, unrealized profit included, down to max(initial margin,
+    wallet less the unrealized losses. ``available_less_profit``: free collateral without the unrealized profit, at most
+    the wallet. ``keep_share``: equity, unrealized profit included, down to max(initial margin,
     share x value of positions). ``keep_ratio``: equity down to ``ratio`` x maintenance margin, at most the wallet.
     """
 
-    kind: Literal["available", "available_less_losses", "keep_share", "keep_ratio"]
+    kind: Literal["available", "available_less_losses", "available_less_profit", "keep_share", "keep_ratio"]
     share: Rate = Decimal(0)
     ratio: Annotated[Positive, Field(le=100)] = Decimal(1)
+
+
+class Borrowing(Slot):
+    """What a debt in an isolated spot pocket holds of its value: (1 + ``maintenance_rate``) x (1 + ``fee``) - 1.
+
+    ``fee`` is the taker fee to buy back what is owed. An account file's instrument of the pair goes before both, by
+    its table (floors in units of the coin that is owed) and its taker fee.
+    """
+
+    maintenance_rate: Rate
+    fee: Rate
 
 
 Burn = Literal["fee", "loss", "funding"]
@@ -481,6 +501,7 @@ class Slots(RuleNoun):
     fees: Fees | None = None
     funding: Funding | None = None
     withdrawal: Withdrawal | None = None
+    borrowing: Borrowing | None = None
     bonus: Bonus | None = None
     scenarios: Scenarios | None = None
     liquidation: Liquidation | None = None
@@ -497,7 +518,8 @@ class Slots(RuleNoun):
 class Bracket(RuleNoun):
     """One step of a maintenance table; it applies above its floor up to and including the next.
 
-    ``notional_floor`` counts in the table's key (value in the settle asset, contracts or coins).
+    ``notional_floor`` counts in the table's key (value in the settle asset, contracts or coins). ``known_to``, on the
+    last row, says how far the table is known: beyond it nothing is, and what leads there is an error or unknown.
     """
 
     notional_floor: NonNegative
@@ -506,6 +528,7 @@ class Bracket(RuleNoun):
     initial_rate: Rate | None = None
     maintenance_deduction: NonNegative | None = None
     size_slope: Rate | None = None
+    known_to: Positive | None = None
 
 
 class CollateralTier(RuleNoun):
@@ -515,6 +538,14 @@ class CollateralTier(RuleNoun):
     collateral_ratio: Rate
 
 
+class LiabilityTier(RuleNoun):
+    """What a debt above ``floor`` (in the asset) holds of its whole value: to stay, and (at least that) to open."""
+
+    floor: NonNegative
+    maintenance_rate: Rate
+    initial_rate: Rate | None = None
+
+
 def check_brackets(brackets: tuple[Bracket, ...], *, steps: bool = False, loose_first: bool = False) -> list[str]:
     """Say what is wrong with a maintenance table: floors must rise from 0, rates must not fall."""
     wrong = []
@@ -522,7 +553,12 @@ def check_brackets(brackets: tuple[Bracket, ...], *, steps: bool = False, loose_
         return ["the table is empty"]
     if brackets[0].notional_floor != 0 and not loose_first:
         wrong.append(f"the first floor is {brackets[0].notional_floor}, must be 0: a gap below it has no rule")
+    end = brackets[-1].known_to
+    if end is not None and end <= brackets[-1].notional_floor:
+        wrong.append(f"known_to {end} is not above the last floor {brackets[-1].notional_floor}")
     for previous, this in pairwise(brackets):
+        if previous.known_to is not None:
+            wrong.append(f"known_to {previous.known_to} stands on a row that another one follows")
         if this.notional_floor <= previous.notional_floor:
             wrong.append(f"floor {this.notional_floor} follows {previous.notional_floor}: floors must rise")
         for name in ("maintenance_rate", "initial_rate"):
@@ -547,6 +583,22 @@ def check_tiers(tiers: tuple[CollateralTier, ...]) -> list[str]:
     return wrong
 
 
+def check_liabilities(rule: AssetRule) -> list[str]:
+    """Say what is wrong with the tiers of a debt: floors must rise from 0, rates must not fall, one rule at a time."""
+    tiers = rule.liability_tiers or ()
+    if not tiers:
+        return ["the table is empty"]
+    wrong = [] if tiers[0].floor == 0 else [f"the first floor is {tiers[0].floor}, must be 0"]
+    if rule.liability_maintenance_rate is not None or rule.liability_initial_rate is not None:
+        wrong.append("given beside a rate for debts of any size; give one of them")
+    for previous, this in pairwise(tiers):
+        if this.floor <= previous.floor:
+            wrong.append(f"floor {this.floor} follows {previous.floor}: floors must rise")
+        if this.maintenance_rate < previous.maintenance_rate:
+            wrong.append(f"maintenance_rate falls to {this.maintenance_rate} at floor {this.floor}")
+    return wrong
+
+
 class InstrumentRule(RuleNoun):
     """What an account file says of one instrument, over the profile: contract size, brackets, fee."""
 
@@ -568,7 +620,8 @@ class AssetRule(RuleNoun):
     """What one asset counts for as collateral: one ratio, or tiers, or bid and ask buffers.
 
     ``initial_ratio``: what it counts for to open and to withdraw, where that differs. The liability rates are what a
-    debt of it holds as margin, of its value.
+    debt of it holds as margin, of its value: one rate for any size, or ``liability_tiers``, whose tier's rate holds for
+    the whole debt. ``known_to``: how far the ratios are known, in what their floors count.
     """
 
     asset: str
@@ -579,6 +632,8 @@ class AssetRule(RuleNoun):
     ask_buffer: Rate | None = None
     liability_maintenance_rate: Rate | None = None
     liability_initial_rate: Rate | None = None
+    liability_tiers: tuple[LiabilityTier, ...] | None = None
+    known_to: Positive | None = None
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -588,7 +643,21 @@ class AssetRule(RuleNoun):
             wrong = check_tiers(self.collateral_tiers)
             if wrong:
                 raise ValueError("collateral_tiers: " + "; ".join(wrong))
+        if self.liability_tiers is not None:
+            wrong = check_liabilities(self)
+            if wrong:
+                raise ValueError("liability_tiers: " + "; ".join(wrong))
+        if self.known_to is not None and (not self.tiers or self.known_to <= self.tiers[-1].floor):
+            raise ValueError(f"known_to: {self.known_to} needs ratios whose last floor lies below it")
         return self
+
+    def over(self, known: AssetRule | None) -> AssetRule:
+        """This rule laid over a known one: liability rates alone leave what the asset counts for as it was."""
+        stated = self.model_fields_set - {"asset"}
+        rates = {"liability_maintenance_rate", "liability_initial_rate", "liability_tiers"}
+        if known is None or not stated <= rates:
+            return self
+        return known.model_copy(update={name: getattr(self, name) if name in stated else None for name in rates})
 
     @property
     def tiers(self) -> tuple[CollateralTier, ...] | None:
@@ -634,7 +703,7 @@ class Rules:
             brackets=brackets,
             contract_sizes=sizes,
             taker_fees=fees,
-            assets={**self.assets, **{rule.asset: rule for rule in assets}},
+            assets={**self.assets, **{rule.asset: rule.over(self.assets.get(rule.asset)) for rule in assets}},
             overridden=self.overridden | {r.symbol for r in instruments} | {r.asset for r in assets},
         )
 
@@ -660,9 +729,14 @@ class Rules:
         """The fee of a taker as a fraction of value, or None where no rule says."""
         return self.taker_fees.get(symbol, self.slots.fees.taker if self.slots.fees else None)
 
-    def assumed(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The titles of what is only assumed in these slots and in the table rows of these symbols and assets."""
+    def assumed(self, names: Iterable[str], *, pairs: Iterable[str] = ()) -> tuple[str, ...]:
+        """The titles of what is only assumed in these slots and in the table rows of these symbols and assets.
+
+        ``pairs``: the spot pairs of pockets, which follow the borrowing rule unless the account file restates theirs.
+        """
         cited = _cited(self.slots)
+        if self.slots.borrowing is not None and set(pairs) - self.overridden:
+            cited |= set(self.slots.borrowing.source)
         for name in names:
             if name not in self.overridden:
                 cited |= self.row_sources.get(name, frozenset())
@@ -675,11 +749,11 @@ def _cited(slots: RuleNoun) -> set[str]:
     """The ids of every source that slots and the slots inside them name; the tables' own rows name theirs.
 
     What happens after a liquidation, and what bonus credit pays, decide no figure of a report: their sources are cited
-    by the walk itself.
+    by the walk itself. The borrowing rule counts where there is a pocket that follows it.
     """
     cited: set[str] = set()
     for _, value in slots:
-        if isinstance(value, Slot) and not isinstance(value, Tables | Liquidation | Bonus):
+        if isinstance(value, Slot) and not isinstance(value, Tables | Liquidation | Bonus | Borrowing):
             cited |= set(value.source)
         if isinstance(value, RuleNoun):
             cited |= _cited(value)

@@ -13,6 +13,7 @@ from crossmargin.errors import Fault, ProfileError
 if TYPE_CHECKING:
     from crossmargin.analytics.reconciliation import Reconciliation
     from crossmargin.files.accounts import Case
+    from crossmargin.model.payment import PaidFunding
     from crossmargin.model.reported import Reported
 
 _CODES = {"equal": 0, "within_tolerance": 0, "unknown": 5, "differs": 3}
@@ -56,10 +57,11 @@ def reconcile(
         with at_venue(source, live):
             imported = read_account(source, files, fragments, settings, shape, on, live=live, allow=allow_trading_key)
             case, reported, lacking = imported.case(positions_only=True), imported.reported, imported.lacking
+            payments = imported.payments
     else:
-        case, reported = _of_file(source)
+        case, reported, payments = _of_file(source)
     others = load_profile(case.account.profile).revisions
-    found = ask(*case, reported, tolerance=limit, lacking=lacking, other_rules=others)
+    found = ask(*case, reported, tolerance=limit, lacking=lacking, other_rules=others, payments=payments)
     if json:
         print_json(found)
     else:
@@ -67,12 +69,12 @@ def reconcile(
     raise typer.Exit(_CODES[found.verdict])
 
 
-def _of_file(path: str) -> tuple[Case, tuple[Reported, ...]]:
-    from crossmargin.files.accounts import case_from, read_table
+def _of_file(path: str) -> tuple[Case, tuple[Reported, ...], tuple[PaidFunding, ...]]:
+    from crossmargin.files.accounts import case_from, payments_from, read_table
     from crossmargin.model.reported import reported_from
 
     raw, where = read_table(path)
-    return case_from(raw, where), reported_from(raw.get("reported", {}), where)
+    return case_from(raw, where), reported_from(raw.get("reported", {}), where), payments_from(raw, where)
 
 
 def _show(found: Reconciliation) -> None:

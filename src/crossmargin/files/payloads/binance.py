@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from crossmargin.files.payloads.reading import Parts, Position, Row, divided, shape
+from crossmargin.files.payloads.symbols import unified
 
 _SKIP = (
     "adl feeTier feeBurn canTrade canDeposit canWithdraw tradeGroupId maxNotional maxNotionalValue maxQty "
@@ -89,6 +90,17 @@ def _positions(row: Row, parts: Parts) -> set[str]:
     return {item.symbol.partition(":")[2].partition("-")[0] for item in found if item is not None}
 
 
+def _mark_of_empty(row: Row, parts: Parts) -> None:
+    """A symbol without a position may have open orders: its mark is what they are judged at."""
+    mark = row.number("markPrice")
+    if not mark:
+        return
+    try:
+        parts.put("market", "mark_price", unified("binance", str(row.raw.get("symbol"))), value=mark)
+    except ValueError:
+        return  # a contract under a name of its own that the account does not hold
+
+
 def position(row: Row, parts: Parts) -> Position | None:
     """One position of an account answer or of ``positionRisk`` (v2, v3, COIN-M, Portfolio Margin).
 
@@ -97,6 +109,7 @@ def position(row: Row, parts: Parts) -> Position | None:
     row.skip(_SKIP)
     quantity = row.number("positionAmt")
     if quantity == 0 or (quantity is None and not row.number("notional", "notionalValue")):
+        _mark_of_empty(row, parts)
         row.skip_all()
         return None
     symbol = row.symbol("binance", "symbol")
@@ -220,6 +233,17 @@ def premium_index(row: Row, parts: Parts) -> None:
         parts.seen(row.number("time"))
 
 
+def ticker_price(row: Row, parts: Parts) -> None:
+    """One row of ``GET /fapi/v1/ticker/price`` or ``ticker/24hr``: the last price, which a resting sell is taken at."""
+    row.skip_all()
+    name = row.need_text("symbol")
+    try:
+        symbol = unified("binance", name)
+    except ValueError:
+        return  # the venue lists every contract it has, and some under names of their own
+    parts.put("market", "last_price", symbol, value=row.number("price", "lastPrice") or None)
+
+
 def _position(row: Row, parts: Parts) -> None:
     parts.lists.add("positions")
     position(row, parts)
@@ -233,6 +257,8 @@ SHAPES = (
     shape("binance-options-account", "asset marginBalance available maintMargin adjustedEquity", options_account),
     shape("binance-asset-index", "symbol index bidBuffer askBuffer", asset_index),
     shape("binance-premium-index", "symbol markPrice lastFundingRate", premium_index),
+    shape("binance-ticker", "symbol price time", ticker_price, without="side orderId"),
+    shape("binance-ticker-day", "symbol lastPrice openPrice priceChange", ticker_price),
     shape("binance-position-risk", "symbol positionAmt unRealizedProfit", _position),
     shape("binance-account-position", "symbol unrealizedProfit maintMargin", _position),
 )

@@ -108,6 +108,7 @@ def ticker(row: Row, parts: Parts) -> None:
     symbol = row.symbol("bybit", "symbol")
     if symbol is not None:
         parts.put("market", "mark_price", symbol, value=row.need("markPrice"))
+        parts.put("market", "last_price", symbol, value=row.number("lastPrice") or None)
         parts.put("market", "funding_rate", symbol, value=row.number("fundingRate"))
 
 

@@ -99,6 +99,7 @@ def funding_rates(raw: Mapping[str, Any], parts: Parts) -> None:
     for symbol, item in raw.items():
         row = parts.row(item, f"funding_rates.{symbol}")
         row.skip_all()
+        parts.put("market", "last_price", symbol, value=row.number("last") or None)
         mark, rate, every = row.number("markPrice"), row.number("fundingRate"), row.text("interval")
         parts.put("market", "mark_price", symbol, value=mark or None)
         parts.put("market", "funding_rate", symbol, value=rate)
@@ -135,7 +136,7 @@ def table_reader(raw: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Parts],
         return None
     if isinstance(first, list) and first and isinstance(first[0], Mapping) and "maintenanceMarginRate" in first[0]:
         return tiers
-    if isinstance(first, Mapping) and "fundingRate" in first:
+    if isinstance(first, Mapping) and ("fundingRate" in first or {"last", "bid", "ask"} <= first.keys()):
         return funding_rates
     if isinstance(first, Mapping) and "contractSize" in first and "contract" in first:
         return markets

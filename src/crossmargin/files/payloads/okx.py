@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from crossmargin.files.payloads.okx_margin import margin_position
 from crossmargin.files.payloads.reading import Parts, Row, divided, plain_figure, shape
 
 _SKIP = (
@@ -84,16 +85,12 @@ def position(row: Row, parts: Parts) -> None:
     """One row of ``GET /api/v5/account/positions``: swaps and futures, counted in contracts."""
     row.skip(_SKIP)
     parts.lists.add("positions")
+    if row.raw.get("instType") == "MARGIN" or row.raw.get("liabCcy"):
+        margin_position(row, parts)
+        return
     amount = row.number("pos")
     if amount == 0:
         row.skip_all()
-        return
-    if row.raw.get("instType") == "MARGIN":
-        parts.fault(
-            f"{row.path}.instType",
-            "MARGIN",
-            "is a spot position on borrowed coins, which no profile judges; give both coins as balances instead",
-        )
         return
     symbol = row.symbol("okx", "instId")
     if symbol is None:
@@ -104,11 +101,12 @@ def position(row: Row, parts: Parts) -> None:
     own.put("entry_price", row.number("avgPx") or None)
     own.put("leverage", row.number("lever") or None)
     own.mark(row.number("markPx"))
+    parts.put("market", "last_price", symbol, value=row.number("last") or None)
     parts.seen(row.number("uTime"))
     gain, margin = row.number("upl"), row.number("margin")
     own.report("unrealized_pnl", gain, "upl")
     own.report("initial_margin", row.number("imr"), "imr")
-    own.report("maintenance_margin", row.number("mmr"), "mmr")
+    own.report("maintenance_margin_before_fee", row.number("mmr"), "mmr")
     own.report_liquidation(row, "liqPx")
     parts.profile("okx-futures", "position")
     row.skip("notionalUsd")
@@ -137,7 +135,7 @@ def mark_price(row: Row, parts: Parts) -> None:
 
 SHAPES = (
     shape("okx-account", "totalEq details", account),
-    shape("okx-position", "instId pos avgPx mgnMode", position),
+    shape("okx-position", "instId pos mgnMode", position),
     shape("okx-configuration", "acctLv posMode", configuration),
     shape("okx-mark-price", "instId markPx ts", mark_price, without="pos avgPx"),
 )

@@ -73,7 +73,9 @@ class Parts:
     """What one payload says of an account, and what it reports.
 
     ``stated`` are the fields themselves, ``derived`` those that follow from others with the words for it; a derived
-    one counts only where nothing states it. ``lists`` names what the payload lists whole: ``balances``, ``positions``.
+    one counts only where nothing states it; ``added`` are derived amounts that add up over the rows. ``payments`` and
+    ``orders`` are funding payments and open orders in the account file's own keys. ``lists`` names what the payload
+    lists whole: ``balances``, ``positions``.
     """
 
     stated: dict[Path, Any] = field(default_factory=dict)
@@ -85,6 +87,9 @@ class Parts:
     rows: list[Row] = field(default_factory=list)
     times: list[str] = field(default_factory=list)
     profiles: list[tuple[int, str]] = field(default_factory=list)
+    added: dict[Path, tuple[Decimal, str]] = field(default_factory=dict)
+    payments: list[dict[str, Any]] = field(default_factory=list)
+    orders: list[dict[str, Any]] = field(default_factory=list)
     hint: str | None = None
     """The unified symbol where a client says it beside the venue's own."""
 
@@ -112,14 +117,19 @@ class Parts:
         if value is not None:
             self.stated[path] = value
 
-    def profile(self, name: str, told_by: Literal["position", "account", "mode"] = "account") -> None:
+    def profile(self, name: str, told_by: Literal["position", "borrowing", "account", "mode"] = "account") -> None:
         """Say which account mode this is of: a position may be of several, an account tells, a setting decides."""
-        self.profiles.append((("position", "account", "mode").index(told_by), name))
+        self.profiles.append((("position", "borrowing", "account", "mode").index(told_by), name))
 
     def derive(self, *path: str, value: Any, words: str) -> None:
         """Say what a field comes to where nothing states it."""
         if value is not None:
             self.derived.setdefault(path, (value, words))
+
+    def add_up(self, *path: str, amount: Decimal, words: str) -> None:
+        """Add to a field that several rows make up where nothing states it."""
+        before, said = self.added.get(path, (Decimal(0), ""))
+        self.added[path] = (before + amount, "; ".join(dict.fromkeys(filter(None, (said, words)))))
 
     def seen(self, time: Decimal | None) -> None:
         """A time in the payload; where it has no time of its own, the newest of these is its ``as_of``."""
@@ -131,6 +141,10 @@ class Parts:
         """Keep a figure of the venue under our name; None is not reported."""
         if value is not None:
             self.reported.append(Reported(figure=figure, value=value, field=source))
+
+    def report_price(self, figure: str, price: Decimal | None, source: str) -> None:
+        """Keep a threshold of the venue; None is that the venue prints none."""
+        self.reported.append(Reported(figure=figure, value=price, field=source))
 
     def index_from(self, asset: str, value: Decimal | None, amount: Decimal | None, words: str) -> None:
         """The index price that a printed value means for this amount, where no index is printed."""
@@ -226,8 +240,7 @@ class Position:
         for name in names:
             told, price = row.price_or_never(name)
             if told:
-                figure = f"positions.{self.key}.liquidation_price"
-                self.parts.reported.append(Reported(figure=figure, value=price, field=name))
+                self.parts.report_price(f"positions.{self.key}.liquidation_price", price, name)
                 return
 
     def report_pocket(self, name: str, value: Decimal | None, source: str) -> None:

@@ -13,10 +13,12 @@ from crossmargin.files.payloads import (
     bybit,
     client,
     deribit,
+    funding,
     gate,
     hyperliquid,
     mexc,
     okx,
+    orders,
     smaller,
     weex,
 )
@@ -24,6 +26,8 @@ from crossmargin.files.payloads.reading import Parts, Shape, printed_number
 
 SHAPES: tuple[Shape, ...] = (
     *client.SHAPES,
+    *funding.SHAPES,
+    *orders.SHAPES,
     *bybit.SHAPES,
     *okx.SHAPES,
     *bingx.SHAPES,
@@ -40,7 +44,25 @@ SHAPES: tuple[Shape, ...] = (
 _GOOD = ("0", "00000", "200", "200000", "100000", "success", "ok", "true")
 _CODES = ("retCode", "code", "status", "success", "retcode", "ret_code")
 _WORDS = ("retMsg", "msg", "message", "err_msg", "errorMessage", "err-msg", "error")
-_INSIDE = ("result", "data", "list", "account", "positions", "balance")
+_INSIDE = (
+    "result",
+    "data",
+    "list",
+    "account",
+    "positions",
+    "balance",
+    "payments",
+    "rows",
+    "items",
+    "bills",
+    "dataList",
+    "resultList",
+    "records",
+    "settlements",
+    "logs",
+    "orders",
+    "entrustedList",
+)
 
 
 def shape_names(venue: str | None = None) -> tuple[str, ...]:
@@ -84,6 +106,9 @@ def _read(value: Any, where: str, parts: Parts, forced: str | None) -> bool:
 
 def _inside(value: Mapping[str, Any], where: str, parts: Parts, forced: str | None) -> bool:
     """Look into an envelope; its time is the time of what it holds."""
+    if value.get("category") in ("spot", "option") and "list" in value:
+        parts.notes.append(f"a list of the category {value['category']} is left out: it is of no contract of futures")
+        return True
     inside = [value[name] for name in _INSIDE if isinstance(value.get(name), list | tuple | Mapping)]
     for time in ("time", "timestamp", "ts"):
         parts.seen(_number(value.get(time)))
@@ -127,12 +152,16 @@ def _add(parts: Parts, own: Parts) -> None:
         parts.stated[key] = value
     for key, (value, words) in own.derived.items():
         parts.derive(*key, value=value, words=words)
+    for key, (amount, words) in own.added.items():
+        parts.add_up(*key, amount=amount, words=words)
     parts.reported += own.reported
     parts.notes += own.notes
     parts.lists |= own.lists
     parts.rows += own.rows
     parts.times += own.times
     parts.profiles += own.profiles
+    parts.payments += own.payments
+    parts.orders += own.orders
 
 
 def _refusal(value: Mapping[str, Any], where: str) -> None:

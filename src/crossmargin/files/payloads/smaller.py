@@ -191,7 +191,7 @@ def blofin_position(row: Row, parts: Parts) -> None:
     row.skip("margin")
     own.report("unrealized_pnl", row.number("unrealizedPnl"), "unrealizedPnl")
     own.report("initial_margin", row.number("initialMargin"), "initialMargin")
-    own.report("maintenance_margin", row.number("maintenanceMargin"), "maintenanceMargin")
+    own.report("maintenance_margin_before_fee", row.number("maintenanceMargin"), "maintenanceMargin")
     own.report_liquidation(row, "liquidationPrice")
 
 

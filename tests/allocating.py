@@ -52,7 +52,7 @@ def member(
 def done(fund: Fund, plan: Plan) -> dict[str, cm.Case]:
     """Every account after the plan's moves, by the bookkeeping of what-if and by nothing of the allocation."""
     cases = {one.account.id: tuple(one) for one in fund.members}
-    for phase in ("reduce", "send", "receive", "open"):
+    for phase in ("set", "reduce", "send", "receive", "open"):
         for move in plan.moves:
             changes: dict[str, list[Any]] = {}
             if move.kind == "send":
@@ -65,6 +65,11 @@ def done(fund: Fund, plan: Plan) -> dict[str, cm.Case]:
                 changes[move.account] = [cm.Withdraw(asset=move.asset, amount=move.amount), got]
             elif move.phase == phase and move.kind == "move":
                 changes[move.account] = [cm.Transfer(symbol=move.symbol, amount=move.amount)]
+            elif move.phase == phase and move.kind == "set_leverage":
+                if any(p.symbol == move.symbol for p in cases[move.account][0].positions):
+                    changes[move.account] = [cm.SetLeverage(symbol=move.symbol, leverage=move.leverage)]
+            elif move.phase == phase and move.kind == "set_margin_mode":
+                changes[move.account] = [cm.SetMarginMode(symbol=move.symbol, margin_mode=move.margin_mode)]
             elif move.phase == phase:
                 order = _order(fund, move)
                 changes[move.account] = [order]
@@ -84,7 +89,7 @@ def _order(fund: Fund, move: Any) -> cm.Order:
         symbol=move.symbol,
         quantity=move.quantity,
         price=move.price,
-        leverage=stated.leverage,
+        leverage=move.leverage,
         fee_rate=stated.fee_rate,
         position_side=stated.position_side,
     )

@@ -461,21 +461,6 @@ def test_an_unknown_leverage_is_never_taken_as_safe() -> None:
         allocate(fund)
 
 
-def test_rules_whose_requirement_jumps_are_named_where_an_order_would_move_it() -> None:
-    step = member("a", "60000", "0.5", profile="weex-usdm", brackets=[
-        {"notional_floor": "0", "maintenance_rate": "0.005", "max_leverage": "100"},
-        {"notional_floor": "100000", "maintenance_rate": "0.01", "max_leverage": "50"},
-    ], assets=[])  # fmt: skip
-    order = FundOrder(account="a", symbol=BTC)
-    with pytest.raises(UnsupportedRule, match="maintenance_margin of weex-usdm"):
-        allocate(pair(members=(step,), routes=(), orders=(order,)))
-    # money may move all the same: at a given size the requirement is a number
-    plan = allocate(
-        pair(members=(step,), routes=(way("a", "outside"),), safety=Safety(), objective=Objective(kind="most_freed"))
-    )
-    assert plan.freed > 0
-
-
 def test_an_outline_says_what_would_be_decided() -> None:
     found = outline(pair(routes=(way("a", "b", maximum="5"),)))
     assert found.decisions == ("send USDT from a to b",)

@@ -65,6 +65,28 @@ def test_options_override_the_file(tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert [row["phase"] for row in rows] == ["reduce", "reduce", "send"]
     assert rows[-1]["asset"] == "USDT"
+    assert [row["side"] for row in rows] == ["sell", "buy", ""]
+    listed = tmp_path / "moves.json"
+    assert run(BASIS, "--orders", str(listed)).exit_code == 0
+    found = json.loads(listed.read_text())
+    assert [order["reduce_only"] for order in found["orders"]] == [True, True]
+    assert [(one["account"], one["to"], one["step"]) for one in found["transfers"]] == [("binance", "bybit", 3)]
+
+
+def test_settings_and_chances_are_said_in_words(tmp_path: Path) -> None:
+    found = run(str(FUNDS / "leverage-and-mode.toml"))
+    for words in ("make ETH/USDT:USDT on binance", "set the leverage of BTC/USDT:USDT", "combinations of settings"):
+        assert words in found.stdout
+    text = (
+        Path(BASIS)
+        .read_text()
+        .replace("[safety]", '[safety]\ndraws = { count = 100, volatility = { BTC = "0.1" }, probability = "0.05" }')
+    )
+    path = tmp_path / "chance.toml"
+    path.write_text(text)
+    words = " ".join(run(str(path)).stdout.split())
+    assert "of 100 draws that the plan has not seen: with 0.95 confidence" in words
+    assert "the stated 0.05" in words
 
 
 def test_a_dry_run_solves_nothing_and_says_what_would_be_decided() -> None:

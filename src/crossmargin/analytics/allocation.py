@@ -11,71 +11,38 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from typing import NamedTuple
 
+from crossmargin.analytics.allocation_answer import PoolPlan, ShadowPrice, money_of, pools_of, shadow_prices
 from crossmargin.analytics.allocation_building import problem_of
+from crossmargin.analytics.allocation_chance import Chance, chance_of
 from crossmargin.analytics.allocation_conflict import conflict_of
-from crossmargin.analytics.allocation_decisions import OPENED, Problem
+from crossmargin.analytics.allocation_decisions import OPENED, QUANTUM, Problem
 from crossmargin.analytics.allocation_loops import refuse_loops
-from crossmargin.analytics.allocation_master import TOLERANCE, Master, Solved, load_highs
-from crossmargin.analytics.allocation_plan import Judged, Move, Short, Worst, judge, rounded, worst_now
-from crossmargin.analytics.allocation_rounds import AIM_SCALE, KINDS, Found, Rounds
+from crossmargin.analytics.allocation_master import TOLERANCE, Master, load_highs
+from crossmargin.analytics.allocation_plan import Judged, Move, Short, judge, rounded
+from crossmargin.analytics.allocation_programme import AIM_SCALE, BOTHER, EDGE, KINDS
+from crossmargin.analytics.allocation_rounds import Found, Rounds
 from crossmargin.analytics.allocation_scenarios import Shocks, shocks_of
+from crossmargin.analytics.allocation_settings import Start, starts
 from crossmargin.engine.prepare import prepare
-from crossmargin.engine.reference import evaluate
 from crossmargin.errors import AccountError, Fault, NoPlan, UnsupportedRule
 from crossmargin.model.fund import Fund, Weight
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.number import CONTEXT, plain
-from crossmargin.model.report import PoolReport
 
 _ZERO = Decimal(0)
 _MOST_TRIES = 12
+_HAIR = Decimal(repr(BOTHER / AIM_SCALE))
+"""Settings are changed only where that is worth more than this share of what is at stake."""
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolFigures:
-    """One pool as it stands; ``worst_headroom`` is its least over the scenarios, in ``scenario``; all in its currency.
-
-    ``slack``: what is left there beyond the buffer; None for a pool without positions or debts.
-    """
-
-    equity: Decimal
-    initial_margin: Decimal | None
-    maintenance_margin: Decimal
-    free_collateral: Decimal | None
-    headroom: Decimal
-    worst_headroom: Decimal | None
-    slack: Decimal | None
-    scenario: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolPlan:
-    """One pool before and after; None where it is not there."""
-
-    account: str
-    pool: str
-    currency: str
-    before: PoolFigures | None
-    after: PoolFigures | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowPrice:
-    """What one unit more is worth: ``value`` in the fund's currency of the objective, said in ``words``."""
-
-    words: str
-    account: str
-    asset: str | None
-    limit: str | None
-    scenario: str | None
-    value: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Moves in order, what they do, and the proof that nothing better exists. Money in ``currency``.
+
+    ``chance``: where the fund lets some draws break a buffer, how likely that is; None where it lets none.
 
     ``objective`` is what the aim comes to; ``bound``: no plan comes to more (for a cost: to less), ``gap`` the
     distance. ``cost``: of all moves; ``carry``: change of yields less interest over the horizon; ``freed``: what
@@ -102,6 +69,7 @@ class Plan:
     moves: tuple[Move, ...]
     pools: tuple[PoolPlan, ...]
     shadow_prices: tuple[ShadowPrice, ...]
+    chance: Chance | None
     hours: Decimal
     scenarios: int
     judged: int
@@ -147,14 +115,16 @@ def allocate(fund: Fund, *, progress: Progress | None = None) -> Plan:
     """
     load_highs()
     with localcontext(CONTEXT):
-        return _Work(fund, progress or (lambda _: None)).run()
+        return _best(fund, progress or (lambda _: None))
 
 
 def outline(fund: Fund) -> Outline:
     """What would be decided, without solving. Raises as :func:`allocate` does for what is stated wrongly."""
     with localcontext(CONTEXT):
-        work = _Work(fund, lambda _: None)
+        every = list(starts(fund))
+        work = _Work(every[0].fund, lambda _: None)
         problem = work.problem
+        settings = [move.words for start in every for move in start.moves]
         return Outline(
             fund=fund.id,
             aim=work.aim,
@@ -163,7 +133,7 @@ def outline(fund: Fund) -> Outline:
                 f"{pool} on {problem.id(i)}" for i, own in enumerate(work.rounds.guards) for pool in sorted(own)
             ),
             scenarios=len(work.shocks),
-            decisions=tuple(dict.fromkeys(decision.words for decision in problem.decisions)),
+            decisions=tuple(dict.fromkeys([*settings, *(decision.words for decision in problem.decisions)])),
             limits=tuple(limit.name for limit in problem.limits if limit.name is not None),
         )
 
@@ -213,6 +183,47 @@ def scaled(fund: Fund, level: Decimal) -> Fund:
 # the work -------------------------------------------------------------------------------------------------------------
 
 
+class _Done(NamedTuple):
+    """The best plan from one start: its amounts, the verdict on them, what no plan from there comes below."""
+
+    x: Sequence[Decimal]
+    verdict: Judged
+    bound: Decimal
+    rounds: int
+    shadow: tuple[ShadowPrice, ...]
+    given_up: int
+
+
+def _best(fund: Fund, progress: Progress) -> Plan:
+    """The best plan over every combination of settings. Its bound is the least of theirs, made least whatever the aim.
+
+    A combination is given up as soon as its bound says that it is no better than the best so far, less a hair: so the
+    fund as it stands is preferred where nothing is gained.
+    """
+    first: _Work | None = None
+    refused: NoPlan | None = None
+    found: tuple[_Work, _Done, Start] | None = None
+    least = bound = Decimal("Infinity")
+    count = 0
+    for start in starts(fund):
+        work = _Work(start.fund, progress, first)
+        first, count = first or work, count + 1
+        hair = work.problem.size * _HAIR
+        try:
+            done = work.run(least - hair)
+        except NoPlan as error:
+            refused = refused or error
+            continue
+        bound = min(bound, least - hair if done is None else done.bound)
+        if done is not None and work.least(done) < least - (hair if found else 0):
+            found, least = (work, done, start), work.least(done)
+    if found is None or first is None:
+        raise refused or NoPlan(f"fund {fund.id}", ())
+    work, done, start = found
+    compared = (f"{count} combinations of settings compared",) if count > 1 else ()
+    return work.plan(done._replace(bound=bound), start.moves, first, compared)
+
+
 def weights_of(fund: Fund) -> Mapping[Weight, float]:
     """The weights of a fund's aim."""
     stated = fund.objective.weights
@@ -220,9 +231,9 @@ def weights_of(fund: Fund) -> Mapping[Weight, float]:
 
 
 class _Work:
-    """One allocation from the fund to the plan."""
+    """One allocation from the fund to the plan; ``origin``: that of the fund as it stands, where settings differ."""
 
-    def __init__(self, fund: Fund, progress: Progress) -> None:
+    def __init__(self, fund: Fund, progress: Progress, origin: _Work | None = None) -> None:
         self.fund, self.progress = fund, progress
         self.problem: Problem = problem_of(fund)
         refuse_loops(self.problem)
@@ -233,22 +244,29 @@ class _Work:
         ]
         self.shocks: Shocks = shocks_of(fund.safety, whole, [parse_symbol(order.symbol).base for order in fund.orders])
         self.weights = weights_of(fund)
-        self._possible()
+        if origin is None:
+            self._possible()
         self.rounds = Rounds.of(self.problem, self.shocks, self.weights)
+        self.carry_now: Decimal = self._carry_of(nothing) if origin is None else origin.carry_now
         progress(f"{len(self.problem.decisions)} decisions, {len(self.shocks)} scenarios")
 
-    def run(self) -> Plan:
+    def run(self, beat: Decimal) -> _Done | None:
+        """The best plan; None where none comes to less than ``beat``, all aims being made least."""
         master = self.rounds.master()
-        found = self._solved(master)
-        # later rows only tighten, so what nothing has tightened yet is the bound
-        bound = found.solved.bound
+        found = self._solved(master, float((beat - self._carried) / money_of(self.rounds)))
+        if found.beaten:
+            return None
+        # later rows only tighten, so what nothing has tightened yet is the bound; a setting counts, but costs nothing
+        bound = found.solved.bound - BOTHER * len({s.more for d in self.problem.decisions if (s := d.setting)})
         count = found.rounds
         for trial in range(_MOST_TRIES):
             x = rounded(self.problem, self.rounds.point(found.solved))
-            verdict = judge(self.rounds, self.shocks, x, tighten=not self.weights.get("headroom"))
+            given_up = self.rounds.given_up(found.solved.values)
+            verdict = judge(self.rounds, self.shocks, x, tighten=not self.weights.get("headroom"), given_up=given_up)
             if not verdict.short:
-                shadow = self._shadows(master, found.solved)
-                return self._plan(x, verdict, bound, count, shadow)
+                shadow = shadow_prices(self.rounds, master, found.solved)
+                least = Decimal(repr(bound)) * money_of(self.rounds) + self._carried
+                return _Done(x, verdict, least, count, shadow, len(given_up))
             self._tighten(master, verdict.short, trial)
             self.progress(f"{len(verdict.short)} lines are short after rounding; asking a little more of them")
             found = self._solved(master)
@@ -267,14 +285,14 @@ class _Work:
             if max(self.weights, key=lambda own: self.weights[own]) == name and not possible:
                 raise AccountError(f"fund {self.fund.id}", (Fault("objective", self.aim, f"cannot be served: {why}"),))
 
-    def _solved(self, master: Master) -> Found:
-        found = self.rounds.run(master)
+    def _solved(self, master: Master, beat: float = float("inf")) -> Found:
+        found = self.rounds.run(master, beat)
         self.progress(f"{found.rounds} rounds, {self.rounds.lines} lines: {found.solved.status}")
         if found.solved.status == "infeasible":
             self._no_plan()
         if found.solved.status == "unbounded":
             raise AccountError(f"fund {self.fund.id}", (Fault("objective", self.aim, "has no end"),))
-        endless = self.rounds.endless(found.solved)
+        endless = self.rounds.programme.endless(found.solved)
         if endless:
             why = f"has no end: {', '.join(endless)} would go on for ever; give a maximum or a cost"
             raise AccountError(f"fund {self.fund.id}", (Fault("objective", self.aim, why),))
@@ -295,29 +313,42 @@ class _Work:
     def _tighten(self, master: Master, short: Sequence[Short], trial: int) -> None:
         """Ask twice what was missing of every line that was short, and more than the solver's tolerance, ever more."""
         hair = self.problem.size * Decimal(repr(TOLERANCE)) * 4**trial
+        edged = {trade.account for d in self.problem.decisions if (trade := d.trade) and self.problem.is_edged(trade)}
+        for account in edged & {one.tag[0] for one in short}:
+            master.tighten((EDGE, account), float(QUANTUM) * 4**trial)
+        if edged and not trial:  # a plan just beyond an edge is short of a whole jump: ask first to stay on this side
+            return
         for tag in {one.tag for one in short}:
             missing = max(one.amount for one in short if one.tag == tag)
             master.tighten(tag, float(2 * missing + hair))
 
     # the answer ------------------------------------------------------------------------------------------------------
 
-    def _plan(
-        self, x: Sequence[Decimal], verdict: Judged, bound: float, rounds: int, shadow: tuple[ShadowPrice, ...]
-    ) -> Plan:
-        problem = self.problem
-        used = [(d, v) for d, v in zip(problem.decisions, x, strict=True) if v]
-        cost = sum((d.cost * v + d.fee_cost for d, v in used), _ZERO)
-        freed = sum((d.freed * v + d.fee_freed for d, v in used), _ZERO)
-        rooms = [w.room * problem.prices[self._currency(a, p)] for (a, p), w in verdict.worst.items()]
-        figures: dict[Weight, Decimal] = {
-            "cost": cost,
-            "freed": freed,
+    def _rooms(self, verdict: Judged) -> list[Decimal]:
+        prices = self.problem.prices
+        return [w.room * prices[self._currency(a, p)] for (a, p), w in verdict.worst.items()]
+
+    def _figures(self, done: _Done) -> dict[Weight, Decimal]:
+        """What a plan comes to in each aim."""
+        used = [(d, v) for d, v in zip(self.problem.decisions, done.x, strict=True) if v]
+        return {
+            "cost": sum((d.cost * v + d.fee_cost for d, v in used), _ZERO),
+            "freed": sum((d.freed * v + d.fee_freed for d, v in used), _ZERO),
             "collateral": sum((d.collateral * v for d, v in used), _ZERO),
             "position": sum((d.position * v for d, v in used), _ZERO),
-            "carry": self._carry_of(x) - self._carry_now(),
-            "headroom": min(rooms, default=_ZERO),
+            "carry": self._carry_of(done.x) - self.carry_now,
+            "headroom": min(self._rooms(done.verdict), default=_ZERO),
         }
-        aim, best = self._aims(figures, bound)
+
+    def least(self, done: _Done) -> Decimal:
+        """What a plan comes to where every aim is made least."""
+        figures, weights = self._figures(done), self.weights
+        return sum((Decimal(repr(w)) * _SIGNS[name] * figures[name] for name, w in weights.items()), _ZERO)
+
+    def plan(self, done: _Done, first: tuple[Move, ...], origin: _Work, notes: tuple[str, ...]) -> Plan:
+        """The answer; ``first``: the settings that were changed, ``origin`` knows the fund as it stood before them."""
+        verdict, figures, rooms = done.verdict, self._figures(done), self._rooms(done.verdict)
+        aim, best = self._aims(figures, self.least(done), done.bound)
         return Plan(
             fund=self.fund.id,
             currency=self.fund.currency,
@@ -325,43 +356,37 @@ class _Work:
             objective=aim,
             bound=best,
             gap=abs(best - aim),
-            cost=cost,
+            cost=figures["cost"],
             carry=figures["carry"],
-            freed=freed,
+            freed=figures["freed"],
             collateral=figures["collateral"],
             position=figures["position"],
             headroom=min(rooms) if rooms else None,
             safe=not rooms or min(rooms) >= 0,
-            moves=verdict.moves,
-            pools=self._pools(x, verdict),
-            shadow_prices=shadow,
+            moves=(*first, *verdict.moves),
+            pools=pools_of(origin.rounds, origin.shocks, verdict.books, verdict.worst),
+            shadow_prices=done.shadow,
+            chance=chance_of(self.problem, verdict.books, done.given_up),
             hours=max((move.delay_hours for move in verdict.moves), default=_ZERO),
             scenarios=len(self.shocks),
             judged=verdict.total,
             judged_exactly=verdict.exact,
             lines=self.rounds.lines,
-            rounds=rounds,
-            notes=tuple(self._notes(x)),
+            rounds=done.rounds,
+            notes=(*self._notes(done.x), *notes),
         )
 
-    def _aims(self, figures: Mapping[Weight, Decimal], bound: float) -> tuple[Decimal, Decimal]:
+    def _aims(self, figures: Mapping[Weight, Decimal], least: Decimal, best: Decimal) -> tuple[Decimal, Decimal]:
         """What the aim comes to and its bound. A cost or a mix is made least, anything else most."""
-        weights = {name: Decimal(repr(weight)) for name, weight in self.weights.items()}
-        least = sum((weight * _SIGNS[name] * figures[name] for name, weight in weights.items()), _ZERO)
-        # the programme counts carry from nothing, the plan from today
-        best = Decimal(repr(bound)) * self._money + weights.get("carry", _ZERO) * self._carry_now()
         if self.fund.objective.weights or self.fund.objective.kind == "least_cost":
             return least, best
-        (main,) = (name for name, weight in weights.items() if weight == 1)
+        (main,) = (name for name, weight in self.weights.items() if weight == 1)
         return figures[main], figures[main] - _SIGNS[main] * (least - best)
 
     @property
-    def _money(self) -> Decimal:
-        """What a unit of the programme's objective is in the fund's currency."""
-        return self.problem.size / Decimal(repr(AIM_SCALE))
-
-    def _carry_now(self) -> Decimal:
-        return self._carry_of([_ZERO] * len(self.problem.decisions))
+    def _carried(self) -> Decimal:
+        """The programme counts carry from nothing, the plan from today."""
+        return Decimal(repr(self.weights.get("carry", 0.0))) * self.carry_now
 
     def _carry_of(self, x: Sequence[Decimal]) -> Decimal:
         total = _ZERO
@@ -375,82 +400,16 @@ class _Work:
     def _currency(self, account: int, pool: str) -> str:
         return self.rounds.currencies[account, pool]
 
-    def _pools(self, x: Sequence[Decimal], verdict: Judged) -> tuple[PoolPlan, ...]:
-        now = worst_now(self.rounds, self.shocks)
-        found = []
-        for index, books in enumerate(self.problem.books):
-            after = books._replace(account=self.problem.account_at(index, x, OPENED))
-            was, then = ({pool.name: pool for pool in evaluate(*case, explain=False).pools} for case in (books, after))
-            for name in dict.fromkeys([*was, *then]):
-                found.append(
-                    PoolPlan(
-                        account=self.problem.id(index),
-                        pool=name,
-                        currency=(was.get(name) or then[name]).currency,
-                        before=_figures(was.get(name), now.get((index, name))),
-                        after=_figures(then.get(name), verdict.worst.get((index, name))),
-                    )
-                )
-        return tuple(found)
-
-    def _shadows(self, master: Master, solved: Solved) -> tuple[ShadowPrice, ...]:
-        """What binds, dearest first: a unit more of each wallet, a unit less of each buffer."""
-        problem, size = self.problem, self._money
-        shadow = master.shadow(solved)
-        found = []
-        for key, dual in shadow.columns.items():
-            if isinstance(key, tuple) and key[0] == "gift" and abs(dual) * float(size) > _WORTH:
-                account, asset = problem.id(key[1]), key[2]
-                value = -Decimal(repr(dual)) * size
-                words = f"one more {asset} on {account} is worth {_money(value)} {self.fund.currency} of the aim"
-                found.append(
-                    ShadowPrice(words=words, account=account, asset=asset, limit=None, scenario=None, value=value)
-                )
-        by_limit: dict[tuple[str, str, str], Decimal] = {}
-        for row, dual in shadow.rows:
-            if row.limit is not None and abs(dual) * float(size) > _WORTH:
-                account = problem.id(row.tag[0]) if isinstance(row.tag, tuple) else ""
-                limit = (row.limit, row.note, account)
-                by_limit[limit] = by_limit.get(limit, _ZERO) + Decimal(repr(dual)) * size
-        for (name, note, account), value in by_limit.items():
-            where = f", binding in {note}" if note else ""
-            words = f"{name}{where}: one unit more of it is worth {_money(abs(value))} {self.fund.currency}"
-            found.append(
-                ShadowPrice(
-                    words=words, account=account, asset=None, limit=name, scenario=note or None, value=abs(value)
-                )
-            )
-        return tuple(sorted(found, key=lambda price: -abs(price.value)))
-
     def _notes(self, x: Sequence[Decimal]) -> list[str]:
         notes = []
         for reach in self.rounds.reaches:
-            if sum((x[j] for j in reach.decisions), _ZERO) >= reach.most * Decimal("0.999999") > 0:
+            holds = (reach.only is None or x[reach.only]) and not any(x[j] for j in reach.unless)
+            if holds and sum((x[j] for j in reach.decisions), _ZERO) >= reach.most * Decimal("0.999999") > 0:
                 notes.append(f"{self.problem.decisions[reach.decisions[0]].words}: {plain(reach.most)}, {reach.why}")
         if any(b.amount for b in (self.fund.safety, *self.fund.safety.buffers)):
             notes.append("a buffer in money is kept by a pool even where the plan closes its last position")
         return notes
 
 
-_WORTH = 1e-7
 _SIGNS: dict[Weight, int] = {"cost": 1, "collateral": 1, "carry": -1, "freed": -1, "headroom": -1, "position": -1}
 """1: less is better."""
-
-
-def _money(value: Decimal) -> str:
-    return plain(Decimal(f"{value:.6g}"))
-
-
-def _figures(pool: PoolReport | None, worst: Worst | None) -> PoolFigures | None:
-    if pool is None:
-        return None
-    return PoolFigures(
-        equity=pool.equity,
-        initial_margin=pool.initial_margin,
-        maintenance_margin=pool.maintenance_margin,
-        free_collateral=pool.free_collateral,
-        headroom=pool.headroom,
-        worst_headroom=None if worst is None else worst.headroom,
-        slack=None if worst is None else worst.room,
-        scenario=None if worst is None else worst.scenario,
-    )

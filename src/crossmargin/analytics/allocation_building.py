@@ -20,6 +20,7 @@ from crossmargin.analytics.allocation_decisions import (
     Effect,
     Limit,
     Problem,
+    Setting,
     Trade,
     pocket_name,
 )
@@ -28,7 +29,7 @@ from crossmargin.engine.fills import fill
 from crossmargin.engine.prepare import prepare
 from crossmargin.errors import AccountError, Fault, MarketDataError, UnsupportedRule
 from crossmargin.model.account import Position
-from crossmargin.model.fund import OUTSIDE, Conversion, Fund, FundOrder, Member, Pocket, Route
+from crossmargin.model.fund import OUTSIDE, Conversion, Fund, FundOrder, LeverageChoice, Member, Pocket, Route
 from crossmargin.model.instrument import parse_symbol
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
@@ -88,6 +89,7 @@ class _Builder:
                 self._price(pool.currency)
         if not any(prepare(*books).pools for books in problem.books):
             self.faults.append(Fault("accounts", "", "hold nothing: there is no pool to keep safe"))
+        problem.size = self._size()
         for index, route in enumerate(fund.routes):
             self._route(f"route {index + 1}, {route.asset} from {route.source} to {route.target}", route)
         for conversion in fund.conversions:
@@ -96,6 +98,8 @@ class _Builder:
             self._order(order)
         for pocket in fund.pockets:
             self._pocket(pocket)
+        for choice in fund.leverages:
+            self._leverage(choice)
         self._carries()
         for coin in fund.neutral:
             problem.neutral[coin] = self._coins(coin)
@@ -103,7 +107,6 @@ class _Builder:
             raise AccountError(f"fund {fund.id}", self.faults)
         if self.missing:
             raise MarketDataError(f"fund {fund.id}", self.missing.values())
-        problem.size = self._size()
         return problem
 
     def _price(self, asset: str) -> Decimal:
@@ -316,6 +319,62 @@ class _Builder:
             self.faults.append(Fault("neutral", coin, "has no orders in this fund"))
         return found
 
+    def _leverage(self, choice: LeverageChoice) -> None:
+        """One decision for each leverage that may be set: what frees margin first, what takes it when all is there."""
+        account = self.place[choice.account]
+        books, symbol = self.problem.books[account], choice.symbol
+        legs = [p for p in books.account.positions if p.symbol == symbol]
+        trade = next((t for _, t in self.problem.trades(account, symbol)), None)
+        where, size = f"leverages of {symbol} on {choice.account}", books.rules.contract_size(symbol)
+        orders = [o for o in books.account.open_orders if o.symbol == symbol and o.leverage is not None]
+        now = {p.leverage for p in legs} | {o.leverage for o in orders}
+        if not legs:
+            now = {trade.leverage if trade is not None else None}
+        if not legs and trade is None:
+            self.faults.append(Fault(where, "", "is neither held nor ordered in this fund"))
+        elif len(now) > 1 or None in now:
+            why = "is missing or not one; state what positions and orders have now"
+            self.faults.append(Fault(f"{where}.leverage", ", ".join(map(str, now)), why))
+        if symbol not in books.market.mark_price:
+            self.missing[symbol] = Fault(f"{where}: market.mark_price.{symbol}", "", "is missing")
+        stated = [b.max_leverage for b in books.rules.brackets.get(symbol, ()) if b.max_leverage is not None]
+        choices = sorted(set(choice.choices or stated))
+        if not choices:
+            self.faults.append(Fault(f"{where}.choices", "", "is missing: its brackets state no leverage"))
+        if self.faults or self.missing or size is None:
+            return
+        (present,) = now
+        mark = mark_price(books.market, symbol)
+        held = legs[0] if legs else None
+        more = Trade(
+            account=account,
+            symbol=symbol,
+            position_side="net" if held is None else held.position_side,
+            unit=_ONE if held is None or held.quantity > 0 else -_ONE,
+            price=mark,
+            fee_rate=books.rules.taker_fee(symbol) or _ZERO,
+            leverage=present,
+            entry=None,
+            held=_ZERO if held is None else abs(held.quantity),
+            contract_size=size,
+        )
+        found = [
+            self._add(
+                Decision(
+                    words=f"set the leverage of {symbol} on {choice.account} to {leverage}",
+                    source=choice,
+                    setting=Setting(more, leverage),
+                    value=self.problem.size,
+                    most=_ONE,
+                    lot=_ONE,
+                    stage=REDUCED if leverage > (present or _ZERO) else RECEIVED,
+                )
+            )
+            for leverage in choices
+            if leverage != present
+        ]
+        self._limit(None, found, self.problem.size, most=_ONE)
+
     # carry -----------------------------------------------------------------------------------------------------------
 
     def _carries(self) -> None:
@@ -363,10 +422,16 @@ def _cash(trade: Trade, held: Position | None) -> Decimal:
     return (done.realized_pnl - done.fee) / abs(quantity)
 
 
+def _is_taken(problem: Problem, account: int, asset: str) -> bool:
+    """Whether some decision may take an asset out of a wallet: what arrives leaves bonus credit as it is."""
+    own = [(d, e) for d in problem.decisions for e in d.effects if (e.account, e.asset) == (account, asset)]
+    return any(e.amount < 0 or d.trade is not None for d, e in own)
+
+
 def _refuse_bonus(problem: Problem) -> None:
     for account, books in enumerate(problem.books):
         for asset in problem.assets(account):
             balance = books.account.balances.get(asset)
-            if balance is not None and balance.bonus_credit:
+            if balance is not None and balance.bonus_credit and _is_taken(problem, account, asset):
                 why = f"what a move does to the bonus credit of {asset} depends on its size; leave it out of the plan"
                 raise UnsupportedRule(f"bonus of {problem.id(account)}", why)

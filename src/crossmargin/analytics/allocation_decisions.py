@@ -15,9 +15,10 @@ from typing import Any, Literal, NamedTuple
 from crossmargin.engine import formulas
 from crossmargin.engine.changes import Books, book, wallet
 from crossmargin.model.account import Account, Balance, Position
-from crossmargin.model.change import Close, Order
-from crossmargin.model.fund import Conversion, Fund, FundOrder, Pocket, Route
+from crossmargin.model.change import Close, Order, SetLeverage
+from crossmargin.model.fund import Conversion, Fund, FundOrder, LeverageChoice, Pocket, Route
 from crossmargin.model.instrument import parse_symbol
+from crossmargin.model.profile import Rules
 
 Num = Any
 REDUCED, SENT, RECEIVED, OPENED = 1, 2, 3, 4
@@ -26,6 +27,10 @@ _ZERO, _ONE = Decimal(0), Decimal(1)
 _DIGITS = Decimal(1).scaleb(-18)
 QUANTUM = Decimal(1).scaleb(-8)
 """The least unit in which an asset or a contract is moved unless the fund says otherwise."""
+FAR = 10
+"""An amount that nothing bounds ends at so many times all that is at stake; a plan that goes there has no end."""
+FAR_TRADED = 200
+"""The same for the value of what is traded: leverage makes a position many times what carries it."""
 
 
 class Effect(NamedTuple):
@@ -70,9 +75,18 @@ class Trade(NamedTuple):
         return value(self.unit * self.contract_size, mark)
 
 
+class Setting(NamedTuple):
+    """Another ``leverage`` for a contract; ``more`` is one more contract of it, at the leverage that it has now."""
+
+    more: Trade
+    leverage: Decimal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One way to act, in units of its own: contracts, or the asset sent or sold. Money in the fund's currency.
+
+    A ``setting`` is done (1) or not (0).
 
     ``value``: what a unit is worth (its scale). ``cost``, ``freed``, ``collateral`` (capital put in), ``position``
     (value opened): a unit's share in each aim. ``fee``: what a use costs at all, in units of what arrives at
@@ -80,9 +94,10 @@ class Decision:
     """
 
     words: str
-    source: Route | Conversion | FundOrder | Pocket
+    source: Route | Conversion | FundOrder | Pocket | LeverageChoice
     effects: tuple[Effect, ...] = ()
     trade: Trade | None = None
+    setting: Setting | None = None
     value: Decimal
     cost: Decimal = _ZERO
     freed: Decimal = _ZERO
@@ -137,10 +152,18 @@ class Problem:
     """By coin whose amount must not change: the coins that a unit of each decision buys."""
     size: Decimal = _ONE
     """The money at stake, in the fund's currency: what figures are measured against."""
+    stepped: set[tuple[int, str]] = field(default_factory=set)
+    """Contracts whose maintenance margin jumps with their size: it is given to the programme piece by piece."""
 
     def id(self, account: int) -> str:
         """The name of an account."""
         return self.books[account].account.id
+
+    def most(self, j: int) -> Decimal:
+        """The most units of a decision: its own bound, or far beyond all that is at stake."""
+        decision = self.decisions[j]
+        far = (FAR if decision.trade is None else FAR_TRADED) * self.size / decision.value
+        return far if decision.most is None else min(far, decision.most)
 
     def assets(self, account: int) -> list[str]:
         """The assets that some decision moves in an account's wallets."""
@@ -151,6 +174,29 @@ class Problem:
         """The trades of an account, in one contract or in all, with the index of their decision."""
         found = [(j, d.trade) for j, d in enumerate(self.decisions) if d.trade is not None]
         return [(j, t) for j, t in found if t.account == account and symbol in (None, t.symbol)]
+
+    def settings(self, account: int, symbol: str | None = None) -> list[tuple[int, Setting]]:
+        """The leverages that may be set in an account, of one contract or of all, with the index of their decision."""
+        found = [(j, d.setting) for j, d in enumerate(self.decisions) if d.setting is not None]
+        return [(j, s) for j, s in found if s.more.account == account and symbol in (None, s.more.symbol)]
+
+    def leverage(self, account: int, symbol: str, x: Sequence[Decimal]) -> Decimal | None:
+        """The leverage that a plan sets for a contract; None where it sets none."""
+        return next((s.leverage for j, s in self.settings(account, symbol) if x[j]), None)
+
+    def is_edged(self, trade: Trade) -> bool:
+        """Whether a little more of the contract may be far worse: a jump, or a leverage that is no longer allowed."""
+        own = (trade.account, trade.symbol)
+        return own in self.stepped or bool(self.settings(*own))
+
+    def sends(self, account: int, pool: str) -> list[int]:
+        """The decisions that send an asset out of a pool; what has no room now may send only where it has some then."""
+        rules = self.books[account].rules
+        return [
+            j
+            for j, d in enumerate(self.decisions)
+            if any(e.account == account and e.stage == SENT and pool_of(rules, e.asset) == pool for e in d.effects)
+        ]
 
     def leaves(self, account: int, stage: int) -> bool:
         """Whether money may leave a pool of an account at a stage, so that its withdrawal rule has a say."""
@@ -174,6 +220,9 @@ class Problem:
         for j, trade in self.trades(account):
             if x[j] and trade.entry is not None:
                 books = book(books, close(trade, x[j])).books
+        for j, setting in self.settings(account):
+            if x[j] and self.decisions[j].stage <= stage:
+                books = with_leverage(books, setting)
         moved, pockets = self._moved(account, x, stage)
         after = books.account
         if pockets:
@@ -186,7 +235,7 @@ class Problem:
         if stage >= OPENED:
             for j, trade in self.trades(account):
                 if x[j] and trade.entry is None:
-                    books = book(books, opening(trade, x[j])).books
+                    books = book(books, opening(trade, x[j], self.leverage(account, trade.symbol, x))).books
         return books.account
 
     def _moved(self, account: int, x: Sequence[Decimal], stage: int) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
@@ -202,6 +251,11 @@ class Problem:
                     own, name = (wallets, effect.asset) if effect.pocket is None else (pockets, effect.pocket)
                     own[name] = own.get(name, _ZERO) + effect.amount * units
         return wallets, pockets
+
+
+def pool_of(rules: Rules, asset: str) -> str:
+    """The shared pool in which an asset counts."""
+    return "account" if rules.slots.pooling.kind == "unified" else asset
 
 
 def pocket_name(position: Position | Pocket) -> str:
@@ -229,14 +283,22 @@ def close(trade: Trade, units: Decimal) -> Close:
     )
 
 
-def opening(trade: Trade, units: Decimal) -> Order:
-    """The change that opens so many units."""
+def with_leverage(books: Books, setting: Setting) -> Books:
+    """The books with a leverage set; where nothing is held yet the orders that open will bring it."""
+    account, symbol = books.account, setting.more.symbol
+    if symbol not in {*(p.symbol for p in account.positions), *(o.symbol for o in account.open_orders)}:
+        return books
+    return book(books, SetLeverage(symbol=symbol, leverage=setting.leverage)).books
+
+
+def opening(trade: Trade, units: Decimal, leverage: Decimal | None) -> Order:
+    """The change that opens so many units, at the leverage that is set or (None) at its own."""
     return Order(
         symbol=trade.symbol,
         quantity=(trade.unit * units).quantize(_DIGITS),
         price=trade.price,
         fee_rate=trade.fee_rate,
-        leverage=trade.leverage,
+        leverage=trade.leverage if leverage is None else leverage,
         position_side=trade.position_side,
         margin_mode="cross",
     )

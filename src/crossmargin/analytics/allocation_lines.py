@@ -9,14 +9,14 @@ stated here; value and slope are read off :func:`~crossmargin.engine.reference.a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-from crossmargin.analytics.allocation_decisions import Problem, Trade
+from crossmargin.analytics.allocation_decisions import Problem, Setting, Trade
 from crossmargin.engine.changes import Books
-from crossmargin.engine.curves import Function
+from crossmargin.engine.curves import Function, walk
 from crossmargin.engine.fills import average_entry
 from crossmargin.engine.prepare import Exposure, Pool, Prepared, prepare
 from crossmargin.engine.ray import Line, Ray
@@ -40,6 +40,7 @@ Num = Any
 Margin = Literal["maintenance", "initial"]
 _ZERO, _ONE = Decimal(0), Decimal(1)
 SAFETY, WITHDRAWAL = "safety", "withdrawal"
+_NEAR = Decimal("1e-12")
 
 
 class Context(NamedTuple):
@@ -58,11 +59,26 @@ class Term(NamedTuple):
     margin: Margin
 
 
+class Piece(NamedTuple):
+    """From ``low`` to ``high`` contracts a margin is ``constant + slope x contracts``."""
+
+    low: Decimal
+    high: Decimal
+    constant: Decimal
+    slope: Decimal
+
+
 class TermLine(NamedTuple):
-    """A margin's value, and its slope in each decision (by index)."""
+    """A margin's value, and its slope in each decision (by index); where it jumps with its size, all its pieces.
+
+    The size is then ``held`` plus each decision times its figure in ``sizes``.
+    """
 
     value: Decimal
     slopes: dict[int, Decimal]
+    pieces: tuple[Piece, ...] = ()
+    held: Decimal = _ZERO
+    sizes: Mapping[int, Decimal] = {}
 
 
 @dataclass(slots=True)
@@ -104,19 +120,19 @@ def stricter(prepared: Prepared, problem: Problem) -> Prepared:
 # a reading ------------------------------------------------------------------------------------------------------------
 
 
-def read(problem: Problem, context: Context, account: Account, market: Market, pools: set[str]) -> Reading:
-    """Value and slopes of every room of these pools; under the context of the judge.
+def read(problem: Problem, context: Context, x: Sequence[Decimal], market: Market, pools: set[str]) -> Reading:
+    """Value and slopes of every room of these pools where ``x`` of each decision is done; in the judge's context.
 
-    ``account``: as it stands at the context's stage. Raises :class:`UnsupportedRule` where a room is unknown.
+    Raises :class:`UnsupportedRule` where a room is unknown.
     """
     rules = problem.books[context.account].rules
-    prepared = prepare(account, market, rules)
+    prepared = prepare(problem.account_at(context.account, x, context.stage), market, rules)
     if context.row is not None:
         stricter(prepared, problem)
     found = Reading({}, {})
     for pool in prepared.pools:
         if pool.name in pools:
-            _Pool(problem, context, prepared, pool, found).read()
+            _Pool(problem, context, x, prepared, pool, found).read()
     return found
 
 
@@ -133,8 +149,11 @@ def rooms_of(state: PoolState, context: Context, *, leaving: bool, gross: Num = 
 class _Pool:
     """One pool of a reading: each argument of its rooms is a ray in turn."""
 
-    def __init__(self, problem: Problem, context: Context, prepared: Prepared, pool: Pool, found: Reading) -> None:
+    def __init__(
+        self, problem: Problem, context: Context, x: Sequence[Decimal], prepared: Prepared, pool: Pool, found: Reading
+    ) -> None:
         self.problem, self.context, self.prepared, self.pool, self.found = problem, context, prepared, pool, found
+        self.x = x
         self.state = measure(pool)
         self.leaving = problem.leaves(context.account, context.stage)
         self.lines: dict[str, RoomLine] = {}
@@ -162,8 +181,13 @@ class _Pool:
                 self._wallet(index, own, amounts[own.asset.name])
             if self.pool.isolated and self.pool.name in amounts:
                 self._pocket(amounts[self.pool.name])
-            if trades and not self.pool.isolated:
-                self._contracts(index, own, trades)
+            settings = [
+                (j, s)
+                for j, s in problem.settings(context.account)
+                if problem.decisions[j].stage <= context.stage and _settles(s.more) == own.asset.name
+            ]
+            if (trades or settings) and not self.pool.isolated:
+                self._contracts(index, own, trades, settings)
         self.found.rooms.update({(self.pool.name, name): line for name, line in self.lines.items()})
 
     def _slopes(self, index: int, change: Callable[[Ray], AssetState] | None, gross: Num = None) -> dict[str, Num]:
@@ -220,7 +244,13 @@ class _Pool:
             total = total + margin
         return total
 
-    def _contracts(self, index: int, own: AssetState, trades: Sequence[tuple[int, Trade]]) -> None:
+    def _contracts(
+        self,
+        index: int,
+        own: AssetState,
+        trades: Sequence[tuple[int, Trade]],
+        settings: Sequence[tuple[int, Setting]],
+    ) -> None:
         """PnL is linear in a size, margins are terms of their own; the room's slope in each comes from one ray."""
         initial = self._initial(own)
 
@@ -235,7 +265,7 @@ class _Pool:
             in_margin["initial"] = self._slopes(index, lambda s: state(own.pnl, own.maintenance, initial + s))
         gross = self._slopes(index, None, gross_notional(self.state)) if WITHDRAWAL in self.lines else {}
         market = self.prepared.market
-        for symbol in dict.fromkeys(t.symbol for _, t in trades):
+        for symbol in dict.fromkeys([*(t.symbol for _, t in trades), *(s.more.symbol for _, s in settings)]):
             here = [(j, t) for j, t in trades if t.symbol == symbol]
             mark = market.mark_price[symbol]
             for j, trade in here:
@@ -249,9 +279,36 @@ class _Pool:
                 for name, slope in slopes.items():
                     if slope:
                         self.lines[name].terms[term] = slope
-                self.found.terms[term] = self._term(symbol, margin, here)
+                mine = [(j, s) for j, s in settings if s.more.symbol == symbol]
+                if margin == "maintenance" and (self.context.account, symbol) in self.problem.stepped:
+                    self.found.terms[term] = self._in_pieces(symbol, here, mine)
+                else:
+                    self.found.terms[term] = self._term(margin, here, mine)
 
-    def _term(self, symbol: str, margin: Margin, trades: Sequence[tuple[int, Trade]]) -> TermLine:
+    def _term(
+        self, margin: Margin, trades: Sequence[tuple[int, Trade]], settings: Sequence[tuple[int, Setting]]
+    ) -> TermLine:
+        """A margin and its slopes; where a leverage may be set, they hold at every leverage.
+
+        The line of the leverage that is set is lowered, for each other one, by the most that it lies above the line of
+        that one anywhere in the reach of the trades: there it is below that margin too.
+        """
+        if not settings:
+            return self._at_leverage(margin, trades, None, None)
+        more = settings[0][1].more
+        # the account may hold another leverage by now: the one from before is named too
+        none = self._at_leverage(margin, trades, more.leverage, more)
+        lines = {j: self._at_leverage(margin, trades, s.leverage, more) for j, s in settings}
+        done = next((j for j, _ in settings if self.x[j]), None)
+        line = none if done is None else lines[done]
+        above = {j: self._above(line, other) for j, other in lines.items()}
+        over_none = self._above(line, none)
+        slopes = {j: over_none - over for j, over in above.items()}
+        return TermLine(line.value, {**line.slopes, **{j: s for j, s in slopes.items() if s}})
+
+    def _at_leverage(
+        self, margin: Margin, trades: Sequence[tuple[int, Trade]], leverage: Decimal | None, more: Trade | None
+    ) -> TermLine:
         """A margin and its slopes, all read in one direction of size, so that together they support it."""
         books = Books(self.prepared.account, self.prepared.market, self.prepared.rules)
         ways = {trade.unit for _, trade in trades}
@@ -259,15 +316,65 @@ class _Pool:
         value: Decimal = _ZERO
         slopes = {}
         for j, trade in trades:
-            own = alone(books, trade, way, margin)
+            own = alone(books, trade, way, margin, leverage)
             ray = own.function(own.start, 1)
             value = ray.at(own.start)
             slopes[j] = ray.slope(own.start) * way * trade.unit
+        if more is not None and not trades:
+            own = alone(books, more, more.unit, margin, leverage)
+            value = own.function(own.start, 1).at(own.start)
         return TermLine(value, slopes)
+
+    def _above(self, line: TermLine, other: TermLine) -> Decimal:
+        """The most that a line lies above another one, at any amounts of the decisions; never below 0."""
+        most = line.value - other.value
+        for j, slope in line.slopes.items():
+            steeper = slope - other.slopes[j]
+            most += max(-self.x[j] * steeper, (self.problem.most(j) - self.x[j]) * steeper)
+        return max(most, _ZERO)
+
+    def _in_pieces(
+        self, symbol: str, trades: Sequence[tuple[int, Trade]], settings: Sequence[tuple[int, Setting]]
+    ) -> TermLine:
+        """A margin that jumps with its size, from a flat position to the largest in reach."""
+        problem, account = self.problem, self.context.account
+        line = self._term("maintenance", trades, settings)
+        if any(j in line.slopes for j, _ in settings):
+            why = f"the requirement of {symbol} jumps with its size and depends on its leverage; leave one of them out"
+            raise UnsupportedRule(f"maintenance_margin of {self.prepared.rules.profile}", why)
+        start = problem.books[account]._replace(market=self.prepared.market)
+        sizes = {j: _ONE if trade.entry is None else -_ONE for j, trade in trades}
+        held = trades[0][1].held if trades else settings[0][1].more.held
+        pieces: list[Piece] = []
+        for trade in {trade.unit: trade for _, trade in trades}.values():
+            most = sum((problem.most(j) for j, t in trades if t.unit == trade.unit), _ZERO)
+            pieces += _pieces(start, trade, min(most, held) if trade.entry is not None else most)
+        at = held + sum((self.x[j] * sign for j, sign in sizes.items()), _ZERO)
+        near = _NEAR * (abs(line.value) + 1)
+        if pieces and not any(
+            p.low <= at <= p.high and abs(p.constant + p.slope * at - line.value) <= near for p in pieces
+        ):
+            why = f"the requirement of {symbol} jumps with its size and depends on more than its size"
+            raise UnsupportedRule(f"maintenance_margin of {self.prepared.rules.profile}", why)
+        return TermLine(line.value, line.slopes, tuple(pieces), held, sizes)
 
 
 def _settles(trade: Trade) -> str:
     return parse_symbol(trade.symbol).settle
+
+
+def _pieces(books: Books, trade: Trade, most: Decimal) -> Iterator[Piece]:
+    """The pieces of a maintenance margin along one trade, from the position as it is now, by contracts held."""
+    own = alone(books, trade, trade.unit, "maintenance")
+    sign = _ONE if trade.entry is None else -_ONE
+    for stretch in walk(own.function, own.start, own.start + most, 1):
+        if stretch.ray.extra is not None:
+            why = f"the requirement of {trade.symbol} jumps and is curved between the jumps"
+            raise UnsupportedRule(f"maintenance_margin of {books.rules.profile}", why)
+        ends = [trade.held + sign * (end - own.start) for end in (stretch.start, stretch.end or own.start + most)]
+        slope = stretch.ray.slope(stretch.start) * sign
+        low, high = min(ends), max(ends)
+        yield Piece(low, high, stretch.ray.at(stretch.start) - slope * ends[0], slope)
 
 
 class Alone(NamedTuple):
@@ -277,16 +384,19 @@ class Alone(NamedTuple):
     start: Decimal
 
 
-def alone(books: Books, trade: Trade, way: Decimal, margin: Margin) -> Alone:
-    """The margin of one contract of a shared pool as it has more contracts in a direction.
+def alone(books: Books, trade: Trade, way: Decimal, margin: Margin, leverage: Decimal | None = None) -> Alone:
+    """The margin of one contract of a shared pool as it has more contracts in a direction, at a leverage if one is set.
 
     By the judge, on an account of that contract alone. What closes keeps its entry price; what opens is averaged in at
     its own. Raises :class:`UnsupportedRule` where a leverage is missing.
     """
     account = books.account
     legs = [p for p in account.positions if p.symbol == trade.symbol and p.margin_mode == "cross"]
-    held = next((p for p in legs if p.position_side == trade.position_side), None)
     orders = tuple(order for order in account.open_orders if order.symbol == trade.symbol)
+    if leverage is not None:
+        legs = [leg.model_copy(update={"leverage": leverage}) for leg in legs]
+        orders = tuple(order.model_copy(update={"leverage": leverage}) for order in orders)
+    held = next((p for p in legs if p.position_side == trade.position_side), None)
     inverse = parse_symbol(trade.symbol).kind == "inverse"
     # a ray that starts at a flat position would divide by nothing: it is counted from one contract, and starts at -1
     shift = _ZERO if held is not None else _ONE
@@ -294,7 +404,7 @@ def alone(books: Books, trade: Trade, way: Decimal, margin: Margin) -> Alone:
     def function(point: Num, direction: int) -> Ray:
         more = Ray(way * shift, way, Line(point, direction, track=True))
         if held is None:
-            blank = Position(symbol=trade.symbol, quantity=_ONE, entry_price=_ONE, leverage=trade.leverage)
+            blank = Position(symbol=trade.symbol, quantity=_ONE, entry_price=_ONE, leverage=leverage or trade.leverage)
             entry = trade.price if trade.entry is None else trade.entry
             grown = blank.model_copy(
                 update={"quantity": more, "entry_price": entry, "position_side": trade.position_side}

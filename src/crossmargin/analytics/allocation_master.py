@@ -71,6 +71,7 @@ class Master:
         for name, value in (
             ("output_flag", False),
             ("log_to_console", False),
+            ("threads", 1),  # its workers wait by spinning, which a busy machine pays dearly for
             ("primal_feasibility_tolerance", TOLERANCE),
             ("dual_feasibility_tolerance", TOLERANCE),
             ("mip_feasibility_tolerance", TOLERANCE),

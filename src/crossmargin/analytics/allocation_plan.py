@@ -21,26 +21,30 @@ from crossmargin.analytics.allocation_decisions import (
     SENT,
     Decision,
     Problem,
+    Trade,
     close,
     opening,
+    with_leverage,
 )
 from crossmargin.analytics.allocation_lines import SAFETY, Context, rooms_of, stricter
-from crossmargin.analytics.allocation_rounds import WALLET, Rounds
+from crossmargin.analytics.allocation_programme import WALLET
+from crossmargin.analytics.allocation_rounds import Rounds
 from crossmargin.analytics.allocation_scenarios import Floats, Shocks
 from crossmargin.analytics.whatif import Standing, removable_wallet, shortfalls
 from crossmargin.engine.changes import Booked, Books, book
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
 from crossmargin.model.change import Deposit, Transfer, Withdraw
-from crossmargin.model.fund import OUTSIDE, Conversion, FundOrder, Pocket, Route
+from crossmargin.model.fund import OUTSIDE, Conversion, Pocket, Route
 from crossmargin.model.instrument import parse_symbol
 
 _ZERO = Decimal(0)
+_HAIR = Decimal("0.001")
 _ALL_EXACT = 2_000
 """Up to so many judgements (accounts x scenarios) every one is exact."""
 _FLOAT_ERROR = 1e-9
 """A float headroom is trusted where it is farther from the line than this share of the pool's size."""
-Phase = Literal["reduce", "send", "receive", "open"]
+Phase = Literal["set", "reduce", "send", "receive", "open"]
 PHASES: dict[int, Phase] = {REDUCED: "reduce", SENT: "send", RECEIVED: "receive", OPENED: "open"}
 
 
@@ -62,12 +66,13 @@ class Move:
     """One step of a plan.
 
     ``amount`` of ``asset`` is sent, sold or moved (into the pocket of ``symbol``; below 0 out of it), or ``quantity``
-    contracts of ``symbol`` are traded at ``price`` (+ buys). ``receives`` of ``received_asset`` arrives. ``cost`` is in
+    contracts of ``symbol`` are traded at ``price`` (+ buys; what opens at ``leverage``), or a ``leverage`` or
+    ``margin_mode`` is set. ``receives`` of ``received_asset`` arrives. ``cost`` is in
     the fund's currency. ``effects``: on each pool touched.
     """
 
     phase: Phase
-    kind: Literal["close", "convert", "send", "open", "move"]
+    kind: Literal["close", "convert", "send", "open", "move", "set_leverage", "set_margin_mode"]
     words: str
     account: str
     to: str | None = None
@@ -77,7 +82,10 @@ class Move:
     receives: Decimal | None = None
     symbol: str | None = None
     quantity: Decimal | None = None
+    position_side: Literal["net", "long", "short"] | None = None
     price: Decimal | None = None
+    leverage: Decimal | None = None
+    margin_mode: Literal["cross", "isolated"] | None = None
     delay_hours: Decimal = _ZERO
     cost: Decimal
     effects: tuple[Effect, ...] = ()
@@ -106,6 +114,7 @@ class Judged(NamedTuple):
     worst: dict[tuple[int, str], Worst]
     exact: int
     total: int
+    books: list[Books]
 
 
 # rounding -------------------------------------------------------------------------------------------------------------
@@ -123,7 +132,12 @@ def rounded(problem: Problem, x: Sequence[Decimal]) -> list[Decimal]:
         way = ROUND_HALF_EVEN
         if isinstance(source, Route):
             way = ROUND_CEILING if source.source == OUTSIDE else ROUND_FLOOR if source.target == OUTSIDE else way
-        amount = (value / unit).to_integral_value(way) * unit if value > unit / 1000 else _ZERO
+        units = value / unit
+        if decision.trade is not None and decision.lot is None and problem.is_edged(decision.trade):
+            # the smaller position is on the near side of a jump; what rounding has moved is not made a quantum
+            closes = decision.trade.entry is not None
+            way, units = (ROUND_CEILING, units - _HAIR) if closes else (ROUND_FLOOR, units + _HAIR)
+        amount = units.to_integral_value(way) * unit if value > unit / 1000 else _ZERO
         if decision.most is not None:
             amount = min(amount, decision.most)
         found.append(amount)
@@ -175,8 +189,10 @@ def _net(problem: Problem, x: list[Decimal]) -> None:
 # steps ----------------------------------------------------------------------------------------------------------------
 
 
-def judge(rounds: Rounds, shocks: Shocks, x: Sequence[Decimal], *, tighten: bool) -> Judged:
-    """Do the plan step by step and judge it; under the context of the judge.
+def judge(
+    rounds: Rounds, shocks: Shocks, x: Sequence[Decimal], *, tighten: bool, given_up: Sequence[int] = ()
+) -> Judged:
+    """Do the plan step by step and judge it in every scenario but the ones given up; in the judge's context.
 
     ``tighten``: what falls short in a scenario is reported as short too (else it is only measured).
     """
@@ -191,13 +207,13 @@ def judge(rounds: Rounds, shocks: Shocks, x: Sequence[Decimal], *, tighten: bool
         if not rounds.guards[account]:
             continue
         rounds.add_worst_of_box(account, books.account)
-        found, judged = _scenarios(rounds, shocks, account, books, every=every)
-        exact, total = exact + judged, total + len(shocks)
+        found, judged = _scenarios(rounds, shocks, account, books, every=every, given_up=given_up)
+        exact, total = exact + judged, total + len(shocks) - len(given_up)
         worst |= {(account, pool): own for pool, own in found.items()}
         for pool, own in found.items():
             if tighten and own.room < 0:
                 short.append(Short((account, pool, SAFETY, OPENED), -own.room))
-    return Judged(short, tuple(runner.moves), worst, exact, total)
+    return Judged(short, tuple(runner.moves), worst, exact, total, runner.books)
 
 
 def worst_now(rounds: Rounds, shocks: Shocks) -> dict[tuple[int, str], Worst]:
@@ -211,12 +227,13 @@ def worst_now(rounds: Rounds, shocks: Shocks) -> dict[tuple[int, str], Worst]:
 
 
 def _scenarios(
-    rounds: Rounds, shocks: Shocks, account: int, books: Books, *, every: bool
+    rounds: Rounds, shocks: Shocks, account: int, books: Books, *, every: bool, given_up: Sequence[int] = ()
 ) -> tuple[dict[str, Worst], int]:
     """Each pool's worst over the scenarios: the rows that floats cannot tell from it are judged exactly."""
     safety, problem = rounds.problem.fund.safety, rounds.problem
     prepared = stricter(prepare(*books, number=float), problem)
     rooms = shocks.rooms(prepared, account)
+    rooms[list(given_up)] = np.inf
     sizes = [
         sum(abs(a.cash) * a.price + sum(e.notional(leg.size, e.mark) for e in a.exposures for leg in e.legs) * a.price
             for a in pool.assets)
@@ -245,7 +262,7 @@ def _scenarios(
 def _near(rooms: Floats, amount: Decimal, size: float, every: bool) -> list[int]:
     """The rows that may be the worst, or on either side of the line, as far as floats can tell; with ``every`` all."""
     if every:
-        return list(range(len(rooms)))
+        return np.flatnonzero(rooms < np.inf).tolist()
     error = _FLOAT_ERROR * (size + 1)
     rows: list[int] = np.flatnonzero((rooms <= rooms.min() + error) | (np.abs(rooms - float(amount)) < error)).tolist()
     return rows
@@ -286,7 +303,7 @@ class _Runner:
             for name, room in rooms_of(
                 state, Context(account, stage, None), leaving=self.problem.leaves(account, stage)
             ).items():
-                missed = self.rounds.needed(account, stage, pool, name) - (room or _ZERO)
+                missed = self.rounds.needed(account, stage, pool, name, self.x) - (room or _ZERO)
                 if missed > 0:
                     self.short.append(Short((account, pool, name, stage), missed))
 
@@ -304,7 +321,7 @@ class _Runner:
                 self.short.append(Short((account, pool, line, stage), -(left or _ZERO)))
             if leaving and isinstance(decision.source, Route):
                 self._wallet(account, decision.source.asset, self.x[j], stage)
-        effects = self._effects(account, before, after)
+        effects = effects_of(self.problem.id(account), before, after)
         self.books[account], self.standing[account] = done.books, after
         if stage == RECEIVED and isinstance(decision.source, Route) and decision.source.source != OUTSIDE:
             sent = self.moves[self.place[j]]
@@ -323,8 +340,11 @@ class _Runner:
     def _done(self, j: int, decision: Decision, stage: int) -> tuple[int, Booked, bool, bool]:
         """(account, its books after the step, whether money leaves, whether the venue has a say)."""
         trade, source, amount = decision.trade, decision.source, self.x[j]
+        if decision.setting is not None:
+            account = decision.setting.more.account
+            return account, Booked(with_leverage(self.books[account], decision.setting)), False, True
         if trade is not None:
-            change = opening(trade, amount) if trade.entry is None else close(trade, amount)
+            change = opening(trade, amount, self._leverage(trade)) if trade.entry is None else close(trade, amount)
             return trade.account, book(self.books[trade.account], change), False, True
         if isinstance(source, Pocket):
             move = Transfer.model_construct(
@@ -343,26 +363,8 @@ class _Runner:
         leaving = isinstance(source, Route) and stage == SENT
         return here[0].account, Booked(books), leaving, leaving or isinstance(source, Conversion)
 
-    def _effects(self, account: int, before: Standing, after: Standing) -> tuple[Effect, ...]:
-        found = []
-        for name, state in after.states.items():
-            was = before.states.get(name)
-            if was is not None and (was.equity, was.maintenance) == (state.equity, state.maintenance):
-                continue
-            found.append(
-                Effect(
-                    account=self.problem.id(account),
-                    pool=name,
-                    currency=state.pool.currency,
-                    free_collateral_before=None
-                    if was is None or was.initial is None
-                    else was.initial_equity - was.initial,
-                    free_collateral_after=None if state.initial is None else state.initial_equity - state.initial,
-                    headroom_before=_ZERO if was is None else was.headroom,
-                    headroom_after=state.headroom,
-                )
-            )
-        return tuple(found)
+    def _leverage(self, trade: Trade) -> Decimal | None:
+        return self.problem.leverage(trade.account, trade.symbol, self.x) or trade.leverage
 
     def _move(self, j: int, decision: Decision, stage: int, effects: tuple[Effect, ...]) -> Move:
         amount, source = self.x[j], decision.source
@@ -404,15 +406,27 @@ class _Runner:
                 asset=decision.effects[0].asset,
                 amount=decision.effects[1].amount * amount,
                 symbol=source.symbol,
+                position_side=source.position_side,
                 cost=cost,
                 effects=effects,
             )
-        return self._fill(decision, source, amount, stage, cost, effects)
+        if decision.setting is not None:
+            return Move(
+                phase=PHASES[stage],
+                kind="set_leverage",
+                words=decision.words,
+                account=source.account,
+                symbol=source.symbol,
+                leverage=decision.setting.leverage,
+                cost=cost,
+                effects=effects,
+            )
+        return self._fill(decision, source.account, amount, stage, cost, effects)
 
     def _fill(
         self,
         decision: Decision,
-        source: FundOrder,
+        account: str,
         amount: Decimal,
         stage: int,
         cost: Decimal,
@@ -424,20 +438,44 @@ class _Runner:
             phase=PHASES[stage],
             kind="open" if trade.entry is None else "close",
             words=decision.words,
-            account=source.account,
+            account=account,
             received_asset=parse_symbol(trade.symbol).settle,
             receives=decision.effects[0].amount * amount,
             symbol=trade.symbol,
             quantity=trade.unit * amount,
+            position_side=trade.position_side,
             price=trade.price,
+            leverage=self._leverage(trade) if trade.entry is None else None,
             cost=cost,
             effects=effects,
         )
 
 
+def effects_of(account: str, before: Standing, after: Standing) -> tuple[Effect, ...]:
+    """What a step did to every pool that it touched."""
+    found = []
+    for name, state in after.states.items():
+        was = before.states.get(name)
+        figures = (state.equity, state.maintenance, state.initial)
+        if was is not None and (was.equity, was.maintenance, was.initial) == figures:
+            continue
+        found.append(
+            Effect(
+                account=account,
+                pool=name,
+                currency=state.pool.currency,
+                free_collateral_before=None if was is None or was.initial is None else was.initial_equity - was.initial,
+                free_collateral_after=None if state.initial is None else state.initial_equity - state.initial,
+                headroom_before=_ZERO if was is None else was.headroom,
+                headroom_after=state.headroom,
+            )
+        )
+    return tuple(found)
+
+
 def _stages(decision: Decision) -> Iterator[int]:
     """The stages at which a decision is a step; what goes outside leaves, what comes from there arrives."""
-    if decision.trade is not None:
-        yield decision.trade.stage
+    if decision.trade is not None or decision.setting is not None:
+        yield decision.stage
         return
     yield from dict.fromkeys(e.stage for e in decision.effects)

@@ -7,34 +7,27 @@ breaks. The programme only ever lacks lines, so what it finds is a bound; when n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from crossmargin.analytics.allocation_decisions import (
-    OPENED,
-    RECEIVED,
-    REDUCED,
-    SENT,
-    Problem,
-    least_wallet,
-    own_pocket,
-    own_wallet,
-)
+from crossmargin.analytics.allocation_decisions import FAR, OPENED, RECEIVED, REDUCED, SENT, Problem, pool_of
 from crossmargin.analytics.allocation_lines import (
     SAFETY,
     Context,
     RoomLine,
     Term,
+    TermLine,
     guarded,
     read,
     rooms_of,
     stricter,
 )
 from crossmargin.analytics.allocation_master import Master, Row, Solved
+from crossmargin.analytics.allocation_programme import EDGE, Programme
 from crossmargin.analytics.allocation_scenarios import NOW, Shocks
 from crossmargin.analytics.allocation_shapes import Reach, check_shapes
 from crossmargin.analytics.box import coordinates, least
@@ -43,27 +36,11 @@ from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
 from crossmargin.errors import UnsupportedRule
 from crossmargin.model.account import Account
-from crossmargin.model.fund import ObjectiveKind, Weight
+from crossmargin.model.fund import Weight
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.number import plain
-from crossmargin.model.profile import Rules
 
 _ZERO = Decimal(0)
-_TIE = 1e-6
-AIM_SCALE = 1e4
-"""The objective counts what is at stake as so much, so that a tie is broken well above the solver's tolerance."""
-WALLET = "wallet"
-KINDS: dict[ObjectiveKind, dict[Weight, float]] = {
-    "least_cost": {"cost": 1, "carry": 1},
-    "most_freed": {"freed": 1, "cost": _TIE},
-    "largest_headroom": {"headroom": 1, "cost": _TIE},
-    "least_collateral": {"collateral": 1, "cost": _TIE},
-    "most_carry": {"carry": 1, "cost": _TIE},
-    "largest_position": {"position": 1, "cost": _TIE},
-}
-"""The weights of each aim; of plans that are as good the one that costs less is taken."""
-_FAR = 10
-"""An amount that nothing bounds ends at so many times all that is at stake; a plan that goes there has no end."""
 _TIGHT = 1e-10
 _MANY = 4  # scenarios of a pool whose lines are added in one round
 _MOST_ROUNDS = 400
@@ -71,14 +48,23 @@ _DIGITS = Decimal(1).scaleb(-12)
 
 
 class Found(NamedTuple):
-    """The end of the rounds: what the programme says, and how often it was asked."""
+    """The end of the rounds: what the programme says, how often it was asked, whether it was given up as worse."""
 
     solved: Solved
     rounds: int
+    beaten: bool = False
+
+
+class Column(NamedTuple):
+    """A column that the rounds have added: a margin, or (a whole number) a choice of 0 or 1."""
+
+    key: Any
+    scale: float
+    integer: bool = False
 
 
 class _Look(NamedTuple):
-    """A point to be judged: the decisions, the headroom asked for, what the elastic form has broken already.
+    """A point to be judged: the decisions, the headroom asked for, what is broken there on purpose.
 
     ``seed``: add lines whether something breaks or not.
     """
@@ -106,12 +92,14 @@ class Rounds:
     problem: Problem
     shocks: Shocks
     weights: Mapping[Weight, float]
-    reaches: list[Reach] = field(default_factory=list)
+    reaches: list[Reach]
+    programme: Programme
     guards: list[set[str]] = field(default_factory=list)
     base: dict[tuple[int, int, str, str], Decimal] = field(default_factory=dict)
     currencies: dict[tuple[int, str], str] = field(default_factory=dict)
     """The currency of every pool seen, by account and pool."""
-    _added: list[tuple[Term, float] | Row] = field(default_factory=list)
+    _added: list[Column | Row] = field(default_factory=list)
+    _pieced: set[Term] = field(default_factory=set)
     _cuts: dict[tuple[Context, str, str], list[_Cut]] = field(default_factory=dict)
     _lines: dict[Term, list[tuple[float, dict[int, float]]]] = field(default_factory=dict)
     _size: float = 1.0
@@ -120,8 +108,9 @@ class Rounds:
     @classmethod
     def of(cls, problem: Problem, shocks: Shocks, weights: Mapping[Weight, float]) -> Rounds:
         """Check the shapes, and measure every pool as it stands; under the context of the judge."""
-        made = cls(problem, shocks, weights, check_shapes(problem))
-        made._size = float(problem.size)
+        reaches, size = check_shapes(problem), float(problem.size)
+        programme = Programme(problem, weights, reaches, shocks, size)
+        made = cls(problem, shocks, weights, reaches, programme, _size=size)
         for index, books in enumerate(problem.books):
             prepared = prepare(*books)
             guards = set(guarded(prepared))
@@ -135,6 +124,8 @@ class Rounds:
                     for name, room in rooms_of(state, Context(index, stage, None), leaving=True).items():
                         if room is not None:
                             made.base[index, stage, pool.name, name] = room
+                            if room < 0 and stage == SENT and problem.sends(index, pool.name):
+                                programme.short.add((index, pool.name))
         return made
 
     @property
@@ -155,142 +146,29 @@ class Rounds:
                 units[limit.name] = getattr(source, "asset", getattr(source, "sell", "contracts"))
         return units
 
-    # the programme ---------------------------------------------------------------------------------------------------
-
     def master(self, *, elastic: bool = False, without: frozenset[str] = frozenset(), aim: bool = True) -> Master:
         """A programme with every line found so far; ``aim=False``: any plan is as good."""
         master = Master(elastic=elastic, without=without)
-        aims = self.weights if aim else {}
-        self._columns(master, aims)
-        for row in self._stated(aims):
-            master.row(row)
+        self.programme.start(master, aim=aim)
         for item in self._added:
             self._put(master, item)
         return master
 
-    def _columns(self, master: Master, aims: Mapping[Weight, float]) -> None:
-        size, problem = self._size, self.problem
-        aim = AIM_SCALE / size
-        master.column("nothing", upper=0.0)  # the solver has no verdict on a programme without columns
-        w = {name: aims.get(name, 0.0) for name in ("cost", "freed", "headroom", "collateral", "carry", "position")}
-        for j, d in enumerate(problem.decisions):
-            cost = w["cost"] * float(d.cost) - w["freed"] * float(d.freed)
-            cost += w["collateral"] * float(d.collateral) - w["position"] * float(d.position)
-            if d.lot is not None:
-                whole = int(self.most(j) // float(d.lot) + 1e-9)
-                scale = float(d.lot)
-                master.column(("x", j), upper=whole * scale, cost=cost * aim, scale=scale, integer=True)
-            else:
-                master.column(("x", j), upper=self.most(j), cost=cost * aim, scale=size / float(d.value))
-            if d.is_switched:
-                once = w["cost"] * float(d.fee_cost) - w["freed"] * float(d.fee_freed)
-                master.column(("y", j), upper=1.0, cost=once * aim, integer=True)
-        if w["carry"]:
-            for c, carry in enumerate(problem.carries):
-                scale = size / float(problem.prices[carry.asset])
-                master.column(("own", c), cost=-w["carry"] * float(carry.earned) * aim, scale=scale)
-                lowest = least_wallet(problem, carry.account, carry.asset)
-                most = _FAR * scale if lowest is None else max(0.0, -float(lowest))
-                master.column(("owed", c), upper=most, cost=w["carry"] * float(carry.owed) * aim, scale=scale)
-        if w["headroom"]:
-            master.column("z", lower=-_FAR * size, upper=_FAR * size, cost=-w["headroom"] * aim, scale=size)
-        for account, _ in enumerate(problem.books):
-            for asset in problem.assets(account):
-                master.column(("gift", account, asset), upper=0.0, scale=size / float(problem.prices[asset]))
-
-    def most(self, j: int) -> float:
-        """The most units of a decision: its own bound, or far beyond all that is at stake."""
-        decision = self.problem.decisions[j]
-        far = _FAR * self._size / float(decision.value)
-        return min(far, float(decision.most)) if decision.most is not None else far
-
-    def endless(self, solved: Solved) -> list[str]:
-        """What a plan takes to where only the want of a bound ends it."""
-        x = self.point(solved)
-        found = ["headroom"] if solved.values.get("z", 0.0) >= _FAR * self._size * (1 - 1e-6) else []
-        for j, decision in enumerate(self.problem.decisions):
-            if decision.most is None and float(x[j]) >= self.most(j) * (1 - 1e-6):
-                found.append(decision.words)
-        return found
-
-    def _stated(self, aims: Mapping[Weight, float]) -> Iterator[Row]:
-        """The rows that are there from the start: limits, switches, wallets, carry."""
-        problem, size = self.problem, self._size
-        infinity = float("inf")
-        for limit in problem.limits:
-            least = -infinity if limit.least is None else float(limit.least)
-            most = infinity if limit.most is None else float(limit.most)
-            yield Row(
-                limit.name, None, {("x", j): 1.0 for j in limit.decisions}, least, most, size / float(limit.value)
-            )
-        for coin, trades in problem.neutral.items():
-            # two rows, so that the elastic form can break either side
-            unit = size / max(float(problem.decisions[j].value) for j in trades)
-            for sign in (1.0, -1.0):
-                terms = {("x", j): sign * float(coins) for j, coins in trades.items()}
-                yield Row(f"neutral in {coin}", None, terms, 0.0, size=unit)
-        for reach in self.reaches:
-            value = float(problem.decisions[reach.decisions[0]].value)
-            yield Row(None, None, {("x", j): 1.0 for j in reach.decisions}, -infinity, float(reach.most), size / value)
-        for j, d in enumerate(problem.decisions):
-            if d.is_switched:
-                tops = [float(own.most) for own in problem.limits if own.most is not None and j in own.decisions]
-                unit = size / float(d.value)
-                yield Row(None, None, {("x", j): -1.0, ("y", j): min([self.most(j), *tops])}, 0.0, size=unit)
-                yield Row(None, None, {("x", j): 1.0, ("y", j): -float(d.minimum)}, 0.0, size=unit)
-        for account, _ in enumerate(problem.books):
-            yield from self._wallets(account)
-        if aims.get("carry"):
-            for c, carry in enumerate(problem.carries):
-                held = float(own_wallet(problem, carry.account, carry.asset))
-                terms = {key: -value for key, value in self._flow(carry.account, carry.asset, OPENED).items()}
-                unit = size / float(problem.prices[carry.asset])
-                yield Row(None, None, {**terms, ("own", c): 1.0, ("owed", c): -1.0}, held, held, unit)
-
-    def _flow(self, account: int, asset: str, stage: int) -> dict[Any, float]:
-        """What the columns add to a wallet, or to a pocket, by a stage."""
-        problem = self.problem
-        amounts = problem.amounts(account, stage).get(asset, {})
-        flow: dict[Any, float] = {("x", j): float(amount) for j, amount in amounts.items()}
-        for j, d in enumerate(problem.decisions):
-            at = d.fee_at
-            if at is not None and (at.account, at.asset) == (account, asset) and at.stage <= stage:
-                flow["y", j] = float(at.amount)
-        return flow
-
-    def _wallets(self, account: int) -> Iterator[Row]:
-        """No wallet and no pocket is overdrawn, at any stage."""
-        problem = self.problem
-        for name in problem.amounts(account, OPENED):
-            in_pocket = name not in problem.assets(account)
-            asset = self._settle(name) if in_pocket else name
-            lowest = _ZERO if in_pocket else least_wallet(problem, account, name)
-            held = own_pocket(problem, account, name) if in_pocket else own_wallet(problem, account, name)
-            if lowest is None:
-                continue
-            before: dict[Any, float] = {}
-            unit = self._size / float(problem.prices[asset])
-            gift: dict[Any, float] = {} if in_pocket else {("gift", account, name): 1.0}
-            for stage in (REDUCED, SENT, RECEIVED, OPENED):
-                flow = self._flow(account, name, stage)
-                if flow != before:
-                    tag = (account, name, WALLET, stage)
-                    yield Row(None, tag, {**flow, **gift}, float(lowest - held), size=unit)
-                before = flow
-
-    def _settle(self, pocket: str) -> str:
-        return next(e.asset for d in self.problem.decisions for e in d.effects if e.pocket == pocket)
-
     # the rounds ------------------------------------------------------------------------------------------------------
 
-    def run(self, master: Master) -> Found:
-        """Solve, judge everything, add the lines of what breaks, until nothing does."""
+    def run(self, master: Master, beat: float = float("inf")) -> Found:
+        """Solve, judge everything, add the lines of what breaks, until nothing does or no plan is better than ``beat``.
+
+        Lines are only ever added, so each solution is a bound.
+        """
         if not self._added:
             self._look(master, _Look([_ZERO] * len(self.problem.decisions), seed=True))
         for count in range(1, _MOST_ROUNDS + 1):
             solved = master.solve()
             if solved.status != "optimal":
                 return Found(solved, count)
+            if solved.bound > beat:
+                return Found(solved, count, beaten=True)
             if not self._look(master, _Look(self.point(solved), solved.values.get("z", 0.0), solved.values)):
                 return Found(solved, count)
         raise UnsupportedRule("allocation", f"the lines do not close in after {_MOST_ROUNDS} rounds")
@@ -321,6 +199,7 @@ class Rounds:
         """The stages at which something changes for an account, and the last."""
         problem = self.problem
         changed = {e.stage for d in problem.decisions for e in d.effects if e.account == account}
+        changed |= {problem.decisions[j].stage for j, _ in problem.settings(account)}
         yield from sorted(changed | {OPENED})
 
     def _at_present(self, master: Master, account: int, stage: int, at: _Look) -> int:
@@ -335,14 +214,14 @@ class Rounds:
             self.currencies[account, pool.name] = pool.currency
             price = float(problem.prices[pool.currency])
             for name, room in rooms_of(state, context, leaving=problem.leaves(account, stage)).items():
-                least = self.needed(account, stage, pool.name, name)
+                least = self.needed(account, stage, pool.name, name, at.x)
                 slack = float("-inf") if room is None else float(room - least) * price
                 if at.seed or slack < self._broken(name, pool.name, account, at):
                     short.add(pool.name)
         short &= self.guards[account] | set(guarded(prepared))
         if not short:
             return 0
-        return self._cut(master, context, at.x, there, books.market, short)
+        return self._cut(master, context, at.x, books.market, short)
 
     def _broken(self, name: str, pool: str, account: int, at: _Look) -> float:
         """Below which slack a room counts as broken; in the elastic form what is broken already is paid for."""
@@ -352,11 +231,18 @@ class Rounds:
     def _price(self, account: int, pool: str) -> float:
         return float(self.problem.prices[self.currencies[account, pool]])
 
-    def needed(self, account: int, stage: int, pool: str, name: str) -> Decimal:
-        """What a room must come to: at the end 0, on the way no less than what it is short of now."""
-        if stage == OPENED:
+    def needed(self, account: int, stage: int, pool: str, name: str, x: Sequence[Decimal]) -> Decimal:
+        """What a room must come to: at the end and where money is sent 0, else no less than what it is short of now."""
+        if stage == OPENED or (stage == SENT and any(x[j] for j in self.problem.sends(account, pool))):
             return _ZERO
+        return self._short_now(account, stage, pool, name)
+
+    def _short_now(self, account: int, stage: int, pool: str, name: str) -> Decimal:
         return min(_ZERO, self.base.get((account, stage, pool, name), _ZERO))
+
+    def given_up(self, values: Mapping[Any, float]) -> list[int]:
+        """The draws that a solution lets break."""
+        return [row for row in self.shocks.drawn if values.get(("miss", row), 0.0) > 0.5]
 
     def _in_scenarios(self, master: Master, account: int, at: _Look) -> int:
         """Every scenario at the end of the plan."""
@@ -374,12 +260,14 @@ class Rounds:
             rooms = self.shocks.rooms(prepared, account)
             self._seen[account] = (key, names, rooms)
         wanted: dict[int, set[str]] = {}
+        given_up = self.given_up(at.broken)
         for column, (pool, currency) in enumerate(names):
             if pool not in self.guards[account]:
                 continue
             price = float(problem.prices[currency])
             amount = float(problem.fund.safety.buffer(problem.id(account), pool).amount)
             slack = (rooms[:, column] - amount) * price - at.z
+            slack[given_up] = float("inf")
             order = np.argsort(slack, kind="stable")[:_MANY] if len(slack) <= 10_000 else _least_of(slack, _MANY)
             for row in order.tolist():
                 if at.seed or slack[row] < self._broken(SAFETY, pool, account, at):
@@ -389,7 +277,7 @@ class Rounds:
         for row, pools in wanted.items():
             assert exact is not None  # there is something wanted
             market = self.shocks.market(exact, account, row)
-            added += self._cut(master, Context(account, OPENED, row), at.x, there, market, pools)
+            added += self._cut(master, Context(account, OPENED, row), at.x, market, pools)
         return added
 
     def add_worst_of_box(self, account: int, there: Account) -> None:
@@ -414,11 +302,9 @@ class Rounds:
 
     # lines -----------------------------------------------------------------------------------------------------------
 
-    def _cut(
-        self, master: Master, context: Context, x: list[Decimal], there: Account, market: Any, pools: set[str]
-    ) -> int:
+    def _cut(self, master: Master, context: Context, x: list[Decimal], market: Any, pools: set[str]) -> int:
         """Add the lines that hold at a point, where those that are there already do not."""
-        reading = read(self.problem, context, there, market, pools)
+        reading = read(self.problem, context, x, market, pools)
         values = {term: float(line.value) for term, line in reading.terms.items()}
         point = {j: float(value) for j, value in enumerate(x) if value}
         added = 0
@@ -427,8 +313,11 @@ class Rounds:
             constant = values[term] - sum(slope * point.get(j, 0.0) for j, slope in slopes.items())
             unit = self._size / float(self.problem.prices[parse_symbol(term.symbol).settle])
             known = self._lines.setdefault(term, [])
+            if line.pieces:
+                added += self._in_pieces(master, term, line, unit)
+                continue
             if not known:
-                self._add(master, (term, unit))
+                self._add(master, Column(term, unit))
             at = max(
                 (c + sum(s * point.get(j, 0.0) for j, s in own.items()) for c, own in known), default=-float("inf")
             )
@@ -441,6 +330,38 @@ class Rounds:
         for (pool, name), room in reading.rooms.items():
             added += self._room(master, context, pool, name, room, values, point)
         return added
+
+    def _in_pieces(self, master: Master, term: Term, line: TermLine, unit: float) -> int:
+        """A margin that jumps: one of its pieces is chosen, the size lies on it, the margin above its line.
+
+        At an end where two pieces meet either may be chosen, and the lower one is what the venue charges there.
+        """
+        if term in self._pieced:
+            return 0
+        self._pieced.add(term)
+        self._add(master, Column(term, unit))
+        least = float(min(piece.low for piece in line.pieces))
+        most = float(max(piece.high for piece in line.pieces))
+        size = {("x", j): float(sign) for j, sign in line.sizes.items()}
+        lows, highs, ones, charged = ({} for _ in range(4))
+        for place, piece in enumerate(line.pieces):
+            chosen = ("piece", term, place)
+            self._add(master, Column(chosen, 1.0, integer=True))
+            low, high, constant, slope = map(float, piece)
+            ones[chosen], lows[chosen], highs[chosen] = 1.0, -low, high
+            charged[chosen] = -min(constant + slope * low, constant + slope * high)
+            # on another piece the line may lie above the margin, which is never below 0
+            over = max(constant + slope * least, constant + slope * most, 0.0)
+            own = {key: -slope * sign for key, sign in size.items()}
+            base = constant + slope * float(line.held)
+            self._add(master, Row(None, None, {**own, term: 1.0, chosen: -over}, base - over, size=unit))
+        tag, held = (EDGE, term.context.account), float(line.held)
+        contract = max(1.0, most)
+        self._add(master, Row(None, None, {**charged, term: 1.0}, 0.0, size=unit))
+        self._add(master, Row(None, None, ones, 1.0, 1.0))
+        self._add(master, Row(None, None, {**size, **lows}, -held, size=contract))
+        self._add(master, Row(None, tag, {**{k: -s for k, s in size.items()}, **highs}, held, size=contract))
+        return 1
 
     def _room(
         self,
@@ -475,8 +396,12 @@ class Rounds:
             least = float(problem.fund.safety.buffer(problem.id(account), pool).amount)
             if self.weights.get("headroom"):
                 coefficients["z"] = -1.0 / price
+            if context.row in self.shocks.drawn:  # a draw that is given up may lose many times all that is at stake
+                coefficients["miss", context.row] = FAR * unit
         else:
-            least = float(self.needed(account, context.stage, pool, name))
+            least = 0.0 if context.stage == OPENED else float(self._short_now(account, context.stage, pool, name))
+            if least and context.stage == SENT and problem.sends(account, pool):
+                coefficients["sends", account, pool] = least
         limit = limit_name(problem, account, pool, name)
         tag = (account, pool, name, context.stage)
         note = self._where(context)
@@ -492,13 +417,14 @@ class Rounds:
     def _where(self, context: Context) -> str:
         return NOW if context.row is None else self.shocks.names[context.row]
 
-    def _add(self, master: Master, item: tuple[Term, float] | Row) -> None:
+    def _add(self, master: Master, item: Column | Row) -> None:
         self._added.append(item)
         self._put(master, item)
 
-    def _put(self, master: Master, item: tuple[Term, float] | Row) -> None:
-        if not isinstance(item, Row):
-            master.column(item[0], scale=item[1])
+    def _put(self, master: Master, item: Column | Row) -> None:
+        if isinstance(item, Column):
+            upper = 1.0 if item.integer else float("inf")
+            master.column(item.key, scale=item.scale, integer=item.integer, upper=upper)
         elif "z" in master:
             master.row(item)
         else:  # where any plan is as good, headroom beyond the buffer is none
@@ -520,8 +446,3 @@ def limit_name(problem: Problem, account: int, pool: str, name: str) -> str:
     """A line of a pool as people name it."""
     words = {SAFETY: "safety", "headroom": "liquidation level", "free_collateral": "free collateral"}
     return f"{words.get(name, name)} of {pool} on {problem.id(account)}"
-
-
-def pool_of(rules: Rules, asset: str) -> str:
-    """The shared pool in which an asset counts."""
-    return "account" if rules.slots.pooling.kind == "unified" else asset

@@ -44,6 +44,9 @@ class Shocks:
         self._blocks: list[Floats] = []
         self._whole: Floats | None = None
         self._index: dict[tuple[str | None, str], dict[int, float]] = {}
+        self.drawn = range(0)
+        """The rows of random moves of which so many (``spare``) may break."""
+        self.spare = 0
         self.add([NOW], np.zeros((1, len(self.coins))))
 
     def __len__(self) -> int:
@@ -208,6 +211,9 @@ def _add_draws(shocks: Shocks, draws: Draws, risky: Sequence[str]) -> None:
     moves = np.maximum(standard[kept] @ root.T, -0.99).round(_DIGITS)
     table = np.zeros((len(kept), len(shocks.coins)))
     table[:, [shocks.place[coin] for coin in risky]] = moves
+    if draws.probability is not None:
+        shocks.drawn = range(len(shocks), len(shocks) + len(kept))
+        shocks.spare = int(draws.probability * draws.count)
     shocks.add([f"draw {row + 1} of {draws.count}" for row in kept.tolist()], table)
 
 

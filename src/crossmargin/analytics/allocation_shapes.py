@@ -12,8 +12,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from crossmargin.analytics.allocation_decisions import OPENED, Problem
-from crossmargin.analytics.allocation_lines import alone
+from crossmargin.analytics.allocation_decisions import OPENED, Problem, Trade
+from crossmargin.analytics.allocation_lines import Margin, alone
 from crossmargin.engine.changes import Books
 from crossmargin.engine.curves import Stretch, walk
 from crossmargin.engine.prepare import prepare
@@ -29,19 +29,26 @@ _NOISE = Decimal("1e-30")
 
 
 class Reach(NamedTuple):
-    """How many contracts trades in one direction may come to, and the rule that says so."""
+    """How many contracts trades in one direction may come to, and the rule that says so.
 
+    ``unless`` one of these settings is done; ``only`` where this one is, and then beyond what ``closing`` closes.
+    """
+
+    account: int
     decisions: tuple[int, ...]
     most: Decimal
     why: str
+    unless: tuple[int, ...] = ()
+    only: int | None = None
+    closing: tuple[int, ...] = ()
 
 
 def check_shapes(problem: Problem) -> list[Reach]:
     """Walk everything that a plan can change, at the present prices; under the context of the judge.
 
-    Raises :class:`UnsupportedRule` naming the slot where a requirement jumps or grows slower as a size grows, or where
-    a wallet counts more for more. Where only the initial margin jumps, and where a bracket allows no more at the
-    leverage, the trades are held short of it.
+    Where a requirement jumps with the size of a contract, the contract is noted as ``stepped``. Raises
+    :class:`UnsupportedRule` naming the slot where it jumps otherwise, or where a wallet counts more for more. Where
+    only the initial margin jumps, and where a bracket allows no more at the leverage, the trades are held short of it.
     """
     reaches: list[Reach] = []
     nothing = [_ZERO] * len(problem.decisions)
@@ -63,6 +70,7 @@ def check_shapes(problem: Problem) -> list[Reach]:
             raise UnsupportedRule(f"maintenance_margin of {rules.profile}", why)
         for symbol in symbols:
             reaches += _check_contract(problem, index, symbol)
+        reaches += _check_settings(problem, index)
     return reaches
 
 
@@ -92,32 +100,70 @@ def _check_contract(problem: Problem, account: int, symbol: str) -> Iterator[Rea
     if len(legs) > 1 and scopes - {"per_leg", "gross"}:
         why = f"the two legs of {symbol} are netted; leave the orders of this contract out"
         raise UnsupportedRule(f"maintenance_margin of {books.rules.profile}", why)
+    settings = tuple(j for j, _ in problem.settings(account, symbol))
     for trade in {trade.unit: trade for _, trade in trades}.values():
         same = tuple(j for j, other in trades if other.unit == trade.unit)
         end = None if trade.entry is None else trade.held
-        if _bend(_along(books, trade, "maintenance", end), 1) is not None:
-            why = f"the requirement of {symbol} jumps or grows slower with its size, so no straight line bounds it"
-            raise UnsupportedRule(f"maintenance_margin of {books.rules.profile}", why)
+        # at another price the position may stand beyond any floor, so the check goes on beyond its present size
+        more = trade if trade.entry is None else trade._replace(unit=-trade.unit, entry=None)
+        walks = [_along(books, trade, "maintenance", end), _along(books, more, "maintenance", None)]
+        if any(_bend(own, 1) is not None for own in walks):
+            if len(legs) > 1 or slots.valuation.maintenance != "mark":
+                why = f"the requirement of {symbol} jumps with its size, and also depends on its other leg or its entry"
+                raise UnsupportedRule(f"maintenance_margin of {books.rules.profile}", why)
+            problem.stepped.add((account, symbol))
         jump = _bend(_along(books, trade, "initial", end), 1)
         if jump is not None:
             yield Reach(
+                account,
                 same,
                 jump - alone(books, trade, trade.unit, "initial").start,
                 f"beyond it the initial margin of {symbol} jumps",
+                unless=settings,
             )
         if trade.entry is None:
             cap = _cap(books, trade)
             if cap is not None:
-                yield Reach(same, cap, f"beyond it no bracket of {symbol} allows its leverage")
+                why = f"beyond it no bracket of {symbol} allows its leverage"
+                yield Reach(account, same, max(_ZERO, cap), why, unless=settings)
 
 
-def _along(books: Books, trade: Any, margin: Any, end: Decimal | None) -> list[Stretch]:
-    own = alone(books, trade, trade.unit, margin)
+def _check_settings(problem: Problem, account: int) -> Iterator[Reach]:
+    """What a bracket allows at each leverage that may be set, and where its initial margin jumps."""
+    books = problem.books[account]
+    for only, setting in problem.settings(account):
+        symbol, leverage = setting.more.symbol, setting.leverage
+        trades = problem.trades(account, symbol)
+        legs = [p for p in books.account.positions if p.symbol == symbol]
+        sides = {(_ONE.copy_sign(p.quantity), p.position_side) for p in legs}
+        for unit, side in sorted(sides | {(t.unit, t.position_side) for _, t in trades if t.entry is None}):
+            own = [(j, t) for j, t in trades if t.position_side == side]
+            cap = _cap(books, setting.more._replace(unit=unit, position_side=side), leverage)
+            if cap is not None:
+                opens = tuple(j for j, t in own if t.entry is None and t.unit == unit)
+                closing = tuple(j for j, t in own if t.entry is not None)
+                why = f"beyond it no bracket of {symbol} allows a leverage of {leverage}"
+                yield Reach(account, opens, cap, why, only=only, closing=closing)
+        for trade in {trade.unit: trade for _, trade in trades}.values():
+            same = tuple(j for j, other in trades if other.unit == trade.unit)
+            jump = _bend(_along(books, trade, "initial", None if trade.entry is None else trade.held, leverage), 1)
+            if jump is not None:
+                most = jump - alone(books, trade, trade.unit, "initial").start
+                yield Reach(account, same, most, f"beyond it the initial margin of {symbol} jumps", only=only)
+
+
+def _along(
+    books: Books, trade: Trade, margin: Margin, end: Decimal | None, leverage: Decimal | None = None
+) -> list[Stretch]:
+    own = alone(books, trade, trade.unit, margin, leverage)
     return walk(own.function, own.start, end, 1)
 
 
-def _cap(books: Books, trade: Any) -> Decimal | None:
-    """How many contracts may open before the bracket allows less than the leverage; None = as many as one likes."""
+def _cap(books: Books, trade: Trade, leverage: Decimal | None = None) -> Decimal | None:
+    """How many contracts may open before the bracket allows less than the leverage; None = as many as one likes.
+
+    At the leverage that it has unless another is given. Below 0 where there are too many already.
+    """
     held = next(
         (
             p
@@ -130,13 +176,13 @@ def _cap(books: Books, trade: Any) -> Decimal | None:
     rooms = []
     for more in (_ONE, _ONE + 1):
         leg = held or Position(symbol=trade.symbol, quantity=_ONE, entry_price=trade.price, leverage=trade.leverage)
-        leg = leg.model_copy(update={"quantity": quantity + trade.unit * more})
+        leg = leg.model_copy(update={"quantity": quantity + trade.unit * more, "leverage": leverage or leg.leverage})
         alone_ = Account(profile=books.account.profile).model_copy(update={"positions": (leg,)})
         rooms.append(next(iter(bracket_rooms(prepare(alone_, books.market, books.rules)).values()), None))
     if rooms[0] is None or rooms[1] is None:
         return None
     # what is counted grows by the same with each contract
-    return max(_ZERO, _ONE + rooms[0] / (rooms[0] - rooms[1]))
+    return _ONE + rooms[0] / (rooms[0] - rooms[1])
 
 
 def _bend(found: list[Stretch], sign: int) -> Num | None:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossmargin.apps.options import Json, exit_code, named_numbers, print_json
-from crossmargin.errors import AccountError, Fault
+from crossmargin.apps.options import Json, asked, exit_code, print_json
 
 if TYPE_CHECKING:
     from crossmargin.analytics.allocation import FrontierPoint, Outline, Plan
     from crossmargin.analytics.allocation_plan import Move
     from crossmargin.model.fund import Fund
-
-_COLUMNS = (
-    "phase", "kind", "account", "to", "asset", "amount", "received_asset", "receives", "symbol", "quantity", "price",
-    "cost",
-)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -58,59 +51,38 @@ def allocate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the file and say what would be decided, without solving.")
     ] = False,
-    export: Annotated[
-        Path | None, typer.Option("--export", metavar="FILE", help="Write the moves as CSV, one row a move.")
+    orders: Annotated[
+        Path | None,
+        typer.Option(
+            "--orders",
+            "--export",
+            metavar="FILE",
+            help="Write the moves as a list of orders, transfers, conversions and settings, .csv or .json.",
+        ),
     ] = None,
 ) -> None:
     """Say which moves keep every pool of a fund safe at least cost, or free the most; it advises, it never trades."""
-    from crossmargin.analytics.allocation import allocate as ask
-    from crossmargin.analytics.allocation import outline
+    from crossmargin.apps import questions
+    from crossmargin.apps.orders import write_orders
     from crossmargin.files.funds import load_fund
 
-    stated = _overridden(load_fund(fund), objective, buffer)
+    read = load_fund(fund)
+    options = asked(questions.AllocateOptions, objective=objective, buffer=buffer, frontier=frontier, dry_run=dry_run)
+    stated = questions.overridden(read, options)
+    found = questions.allocate(read, options, _progress)
+    _progress("")
     if dry_run:
-        _print(outline(stated), _show_outline, json=json)
+        _print(found, _show_outline, json=json)
         raise typer.Exit(_code(stated))
     if frontier is not None:
-        points = _frontier(stated, frontier)
-        _print({"frontier": points}, lambda found: _show_frontier(found["frontier"], stated.currency), json=json)
+        _print(found, lambda found: _show_frontier(found["frontier"], stated.currency), json=json)
         if html is not None:
-            _write_page(html, stated, points)
+            _write_page(html, stated, found["frontier"])
         raise typer.Exit(_code(stated))
-    plan = ask(stated, progress=_progress)
-    _progress("")
-    _print(plan, _show_plan, json=json)
-    if export is not None:
-        _write_moves(export, plan.moves)
-    raise typer.Exit(_code(stated) or (0 if plan.safe else 3))
-
-
-def _overridden(fund: Fund, objective: str | None, buffer: str | None) -> Fund:
-    from crossmargin.model.fund import Objective, ObjectiveKind
-
-    update: dict[str, Any] = {}
-    if objective is not None:
-        if objective not in get_args(ObjectiveKind):
-            known = ", ".join(get_args(ObjectiveKind))
-            raise AccountError("--objective", (Fault("--objective", objective, f"must be one of {known}"),))
-        update["objective"] = Objective.model_validate({"kind": objective, "horizon_days": fund.objective.horizon_days})
-    if buffer is not None:
-        share = named_numbers("--buffer", [f"share={buffer}"])["share"]
-        if share < 0:
-            raise AccountError("--buffer", (Fault("--buffer", buffer, "must be 0 or more; 0.2 is 20 %"),))
-        update["safety"] = fund.safety.model_copy(update={"share": share})
-    return fund.model_copy(update=update)
-
-
-def _frontier(fund: Fund, count: int) -> tuple[FrontierPoint, ...]:
-    from decimal import Decimal
-
-    from crossmargin.analytics.allocation import frontier
-
-    levels = [(Decimal(2) * step / (count - 1)).quantize(Decimal("0.0001")) for step in range(count)]
-    found = frontier(fund, levels, progress=_progress)
-    _progress("")
-    return found
+    _print(found, _show_plan, json=json)
+    if orders is not None:
+        write_orders(orders, found)
+    raise typer.Exit(_code(stated) or (0 if found.safe else 3))
 
 
 def _progress(words: str) -> None:
@@ -130,16 +102,6 @@ def _print(found: Any, show: Any, *, json: bool) -> None:
         print_json(found)
     else:
         show(found)
-
-
-def _write_moves(path: Path, moves: tuple[Move, ...]) -> None:
-    from crossmargin.model.report import to_plain
-
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(_COLUMNS)
-        for move in moves:
-            writer.writerow(["" if (cell := to_plain(getattr(move, name))) is None else cell for name in _COLUMNS])
 
 
 def _write_page(path: Path, fund: Fund, points: tuple[FrontierPoint, ...]) -> None:
@@ -183,6 +145,14 @@ def _show_plan(plan: Plan) -> None:
     console.print(_figures("Pools (worst: over the scenarios; slack: beyond the buffer)", columns, rows, left=2))
     for price in plan.shadow_prices[:8]:
         console.print(price.words, style="dim")
+    if plan.chance is not None:
+        chance = plan.chance
+        console.print(
+            f"a breach in {chance.broken} of {chance.tested} draws that the plan has not seen: with "
+            f"{shown(chance.confidence)} confidence its probability is at most {shown(chance.upper)}, "
+            f"{'within' if chance.kept else 'NOT within'} the stated {shown(chance.allowed)}; "
+            f"{chance.given_up} of {chance.draws} draws were given up"
+        )
     exact = "all of them exactly" if plan.judged_exactly == plan.judged else f"{plan.judged_exactly} of them exactly"
     console.print(
         f"cost {shown(plan.cost)}, carry {shown(plan.carry)}, freed {shown(plan.freed)} {plan.currency}; "
@@ -205,6 +175,8 @@ def _words(move: Move) -> str:
     if move.kind == "convert":
         got = f"{shown(move.receives)} {move.received_asset}"
         return f"convert {shown(move.amount)} {move.asset} to {got} on {move.account}"
+    if move.kind in {"set_leverage", "set_margin_mode"}:
+        return move.words
     if move.kind == "move":
         return f"{move.words}: {shown(None if move.amount is None else abs(move.amount))}"
     return f"send {shown(move.amount)} {move.asset} from {move.account} to {move.to}"

@@ -1,6 +1,6 @@
 """How fast is a replay, and what became of the article's account in the crashes of 2020 to 2025?
 
-Run: python benchmarks/replay.py (20 coins, 2,920 daily bars, made up from a fixed seed), and with
+Run: python benchmarks/replay.py [--write] (20 coins, 2,920 daily bars, made up from a fixed seed), and with
 --crashes FILE the measured table of docs/replay.md; FILE is a CSV of date, asset, open, high, low, close (.gz too).
 """
 
@@ -18,10 +18,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from judge import write
+
 import crossmargin as cm
 from crossmargin.analytics.replay import Run, replay
 from crossmargin.model.history import Bar, bars_from
 
+TITLE = "## Replay (`python benchmarks/replay.py --write`)"
 COINS, DAYS = 20, 2920
 CRASHES = (
     ("2020-03-12", "pandemic"),
@@ -142,10 +145,15 @@ def _cell(run: Run) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crashes", metavar="FILE", type=Path)
-    asked = parser.parse_args().crashes
-    if asked:
-        sys.stdout.writelines(crashes(str(asked)))
+    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
+    asked = parser.parse_args()
+    if asked.crashes:
+        sys.stdout.writelines(crashes(str(asked.crashes)))
     else:
         account, ranges, closes_only = made_up()
-        sys.stdout.write(f"{COINS} coins, {DAYS} daily bars: closes only {seconds(account, closes_only):.2f} s, ")
-        sys.stdout.write(f"open, range, close and funding {seconds(account, ranges):.2f} s\n")
+        text = f"| {COINS} coins, {DAYS:,} daily bars | |\n|---|---|\n"
+        text += f"| closes only | {seconds(account, closes_only):.2f} s |\n"
+        text += f"| open, range, close and funding | {seconds(account, ranges):.2f} s |\n"
+        sys.stdout.write(text)
+        if asked.write:
+            write(text, TITLE)

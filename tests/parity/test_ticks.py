@@ -16,6 +16,7 @@ import strategies
 from crossmargin.analytics.book import evaluate_book
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Status
+from crossmargin.engine.intervals import rulebook
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
 from crossmargin.engine.synthetic import Synthetic, synthetic_book
@@ -31,12 +32,16 @@ HOUSE = settings(
 HOLDINGS = ["USDT", "USDC", "BTC", "ETH"]
 
 
+_NONE = np.zeros((2, 1))
+
+
 def compilable() -> list[str]:
-    """Every shipped profile that has a compiled form today."""
+    """Every shipped profile that has a compiled form today and can be watched."""
     found = []
     for name in profile_ids():
         try:
-            compile_rules(cm.load_profile(name).on(NOW), ["BTC/USDT:USDT"], ["USDT"])
+            tables = compile_rules(cm.load_profile(name).on(NOW), ["BTC/USDT:USDT"], ["USDT"])
+            rulebook(tables, _NONE, _NONE, np.zeros(len(tables.assets), np.uint8), tables.laws)
         except CrossmarginError:
             continue
         found.append(name)

@@ -393,7 +393,7 @@ def test_tiny_prices_and_huge_quantities() -> None:
 
 
 def test_a_rule_without_a_compiled_form_is_named() -> None:
-    for name, words in (("okx-portfolio", "scenarios"), ("deribit", "linear_in_size")):
+    for name, words in (("okx-portfolio", "scenarios"), ("deribit", "key = 'coin'")):
         with pytest.raises(UnsupportedRule, match=words):
             compile_rules(cm.load_profile(name).on(MARKET.as_of), [], [])
 
@@ -454,6 +454,152 @@ def test_an_arrow_table_that_is_no_book() -> None:
         book_from_arrow(whole.set_column(3, "holdings", pa.array([1])))
     with pytest.raises(AccountError, match="isolated: must be a column of true and false"):
         book_from_arrow(whole.set_column(1, "isolated", pa.array([None], pa.bool_())))
+
+
+def nested(pa: Any, holdings: Any) -> Any:
+    """A table of one purse with this column of holdings."""
+    flags = pa.array([False])
+    return pa.table({"account": ["a"], "isolated": flags, "open_orders": flags, "holdings": holdings})
+
+
+def held_of(positions: list[Any]) -> dict[str, Any]:
+    return {
+        "asset": "USDT",
+        "amount": 9000.0,
+        "bonus_credit": 0.0,
+        "use_as_collateral": True,
+        "positions": positions,
+    }
+
+
+LEG = {"symbol": BTC, "quantity": 1.0, "entry_price": 60000.0, "leverage": 10.0}
+
+
+def test_below_a_null_struct_everything_is_null() -> None:
+    """The bytes under a null are whatever the writer left there; they must not come back as a position or an asset."""
+    pa = pytest.importorskip("pyarrow")
+    legs = pa.StructArray.from_arrays(
+        [pa.array([BTC, BTC]), pa.array([1.0, 1.0]), pa.array([6e4, 6e4]), pa.array([10.0, 10.0])],
+        names=["symbol", "quantity", "entry_price", "leverage"],
+        mask=pa.array([False, True]),
+    )
+    held = pa.StructArray.from_arrays(
+        [
+            pa.array(["USDT", "USDT"]),
+            pa.array([9000.0, 9000.0]),
+            pa.array([0.0, 0.0]),
+            pa.array([True, True]),
+            pa.ListArray.from_arrays([0, 1, 2], legs),
+        ],
+        names=["asset", "amount", "bonus_credit", "use_as_collateral", "positions"],
+    )
+    flags = pa.array([False, False])
+    purses = {"account": ["a", "b"], "isolated": flags, "open_orders": flags}
+    book = book_from_arrow(pa.table({**purses, "holdings": pa.ListArray.from_arrays([0, 1, 2], held)}))
+    assert book.instrument.tolist() == [0, -1]
+    assert np.isnan(book.quantity[1])
+    assert evaluate_book(book, MARKET, rules()).reason.tolist() == [Reason.NONE, Reason.NULL]
+    none = pa.StructArray.from_arrays(held.flatten(), names=[f.name for f in held.type], mask=pa.array([False, True]))
+    with pytest.raises(AccountError, match="holdings: a holding must not be null"):
+        book_from_arrow(pa.table({**purses, "holdings": pa.ListArray.from_arrays([0, 1, 2], none)}))
+
+
+def test_a_dictionary_that_names_one_thing_twice_or_nothing() -> None:
+    pa = pytest.importorskip("pyarrow")
+    symbols = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), pa.array([BTC, BTC, None]))
+    legs = pa.StructArray.from_arrays(
+        [symbols, pa.array([1.0, 2.0, 1.0]), pa.array([6e4] * 3), pa.array([10.0] * 3)],
+        names=["symbol", "quantity", "entry_price", "leverage"],
+    )
+    held = pa.StructArray.from_arrays(
+        [
+            pa.array(["USDT"] * 2),
+            pa.array([9000.0] * 2),
+            pa.array([0.0] * 2),
+            pa.array([True] * 2),
+            pa.ListArray.from_arrays([0, 2, 3], legs),
+        ],
+        names=["asset", "amount", "bonus_credit", "use_as_collateral", "positions"],
+    )
+    flags = pa.array([False, False])
+    book = book_from_arrow(
+        pa.table(
+            {
+                "account": ["a", "b"],
+                "isolated": flags,
+                "open_orders": flags,
+                "holdings": pa.ListArray.from_arrays([0, 1, 2], held),
+            }
+        )
+    )
+    # two longs of one contract are no hedge
+    assert evaluate_book(book, MARKET, rules()).reason.tolist() == [Reason.DUPLICATE, Reason.NULL]
+
+
+@pytest.mark.parametrize(
+    ("holdings", "why"),
+    [
+        ([[1.0]], "holdings: must be a list of structs"),
+        ([[held_of([1.0])]], r"holdings\.positions: must be a list of structs"),
+        ([[{**held_of([LEG]), "amount": "9000"}]], r"holdings\.amount: must be a column of numbers"),
+        ([[{**held_of([LEG]), "asset": 5}]], r"holdings\.asset: must be a column of text"),
+        ([[{**held_of([LEG]), "use_as_collateral": None}]], r"holdings\.use_as_collateral: must be a column of true"),
+        ([[{**held_of([LEG]), "positions": None}]], r"holdings\.positions: must be a list column without nulls"),
+        ([None], "holdings: must be a list column without nulls"),
+        ([[{**held_of([{**LEG, "quantity": True}])}]], r"holdings\.positions\.quantity: must be a column of numbers"),
+    ],
+)
+def test_columns_of_another_type_are_one_clear_error(holdings: list[Any], why: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    with pytest.raises(AccountError, match=why):
+        book_from_arrow(nested(pa, pa.array(holdings)))
+
+
+def test_columns_of_nulls_are_unknown_rows() -> None:
+    pa = pytest.importorskip("pyarrow")
+    for name, reason in (
+        ("symbol", Reason.NULL),
+        ("quantity", Reason.NOT_FINITE),
+        ("entry_price", Reason.NOT_FINITE),
+        ("leverage", Reason.LEVERAGE_MISSING),
+    ):
+        kind = pa.string() if name == "symbol" else pa.null()
+        legs = pa.array([{**LEG, name: None}])
+        legs = pa.StructArray.from_arrays(
+            [pa.nulls(1, kind) if own == name else legs.field(own) for own in LEG], names=list(LEG)
+        )
+        held = pa.StructArray.from_arrays(
+            [*pa.array([held_of([])]).flatten()[:4], pa.ListArray.from_arrays([0, 1], legs)],
+            names=["asset", "amount", "bonus_credit", "use_as_collateral", "positions"],
+        )
+        book = book_from_arrow(nested(pa, pa.ListArray.from_arrays([0, 1], held)))
+        assert evaluate_book(book, MARKET, rules()).reason.tolist() == [reason]
+
+
+def test_decimals_and_views_of_text_are_taken_as_they_are() -> None:
+    pa = pytest.importorskip("pyarrow")
+    legs = pa.StructArray.from_arrays(
+        [
+            pa.array([BTC]).cast(pa.string_view()),
+            pa.array([Decimal("1.50")]),
+            pa.array([60000]),
+            pa.array([10.0], pa.float32()),
+        ],
+        names=list(LEG),
+    )
+    held = pa.StructArray.from_arrays(
+        [*pa.array([held_of([])]).flatten()[:4], pa.ListArray.from_arrays([0, 1], legs)],
+        names=["asset", "amount", "bonus_credit", "use_as_collateral", "positions"],
+    )
+    book = book_from_arrow(nested(pa, pa.ListArray.from_arrays([0, 1], held)))
+    assert (book.instruments, book.quantity.tolist(), book.entry_price.tolist()) == ((BTC,), [1.5], [60000])
+
+
+def test_an_account_that_is_no_place_among_the_names() -> None:
+    book = Book.from_accounts([LONG])
+    for number in (-1, 1):
+        with pytest.raises(AccountError, match="account: must be places in account_ids"):
+            replace(book, account=np.array([number]))
 
 
 FLAT_BALANCES = {

@@ -23,7 +23,8 @@ from crossmargin.engine.interchange import to_table
 from crossmargin.engine.moves import scaled
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import PoolState, measure
-from crossmargin.engine.runner import Crossings, Runner, State
+from crossmargin.engine.runner import Crossings, Runner, State, Stressed
+from crossmargin.engine.scenarios import BLOCK
 from crossmargin.engine.tables import Prices, Tables
 from crossmargin.errors import AccountError, CrossmarginError, Fault
 from crossmargin.model.instrument import CASH, parse_symbol
@@ -360,7 +361,12 @@ class _Case:
         """Ask the judge for every line with a side that floats cannot decide."""
         rows = np.flatnonzero((found.below_kind == Side.EDGE) | (found.above_kind == Side.EDGE))
         for row in rows:
-            below, above = self._exact_sides(int(pool[row]), coins(row))
+            try:
+                below, above = self._exact_sides(int(pool[row]), coins(row))
+            except CrossmarginError:  # what the judge refuses has no sides to speak of
+                found.below_kind[row] = found.above_kind[row] = Side.UNKNOWN
+                found.below[row] = found.above[row] = np.nan
+                continue
             for side, value, kind in ((below, found.below, found.below_kind), (above, found.above, found.above_kind)):
                 kind[row] = _SIDE[side.kind]
                 value[row] = np.nan if side.distance is None else float(1 + side.distance)
@@ -387,7 +393,7 @@ class _Case:
         factor, index = factors_of(scenarios, self.tables.assets, self.tables.rules.reference_currency)
         keep = len(self.runner) * len(scenarios) <= _MOST_KEPT
         found = self.runner.stress(self.state, factor, index, keep=keep)
-        rejudged = self._settle_scenarios(found, scenarios, factor, index)
+        rejudged = self._settle_scenarios(found, factor, index)
         return BookStress(
             worst_headroom=frozen(found.worst),
             worst_scenario=frozen(found.where, np.int64),
@@ -397,25 +403,21 @@ class _Case:
             rejudged=rejudged,
         )
 
-    def _settle_scenarios(self, found: Any, scenarios: Sequence[Scenario], factor: Floats, index: Floats) -> int:
-        """Judge again the pairs within rounding of zero: those pools' scenarios one by one, and correct the count."""
+    def _settle_scenarios(self, found: Stressed, factor: Floats, index: Floats) -> int:
+        """Judge the pairs within rounding of zero, which the count has left out."""
         count = 0
+        pools = self.runner.bound.pools
         for row in np.flatnonzero(found.close):
-            purse = self.book.take([int(self.runner.bound.pools.purse[row])])
-            for place in range(len(scenarios)):
-                one = Runner(purse, self.tables, threads=1)
-                own = int(row - np.flatnonzero(self.runner.bound.pools.purse == self.runner.bound.pools.purse[row])[0])
-                single = one.stress(one.state(self.state.rates), factor[:, [place]], index[:, [place]], keep=True)
-                if not single.close[own]:
-                    continue
+            purse = int(pools.purse[row])
+            own = int(row - np.searchsorted(pools.purse, purse))
+            alone = Runner(self.book.take([purse]), self.tables, threads=1)
+            again = alone.stress(alone.state(self.state.rates), factor, index, keep=True)
+            edge = np.repeat(again.edge[own], BLOCK)[: factor.shape[1]]
+            for place in np.flatnonzero(np.abs(again.headroom[own]) <= edge):
                 moved = self._moved(factor[:, place], index[:, place])
                 with localcontext(CONTEXT):
                     exact = self.judge(int(row), moved)
-                multiple = self.tables.laws[self.runner.bound.pools.law[row]]
-                left = single.headroom[own, 0]
-                asked = float(exact.maintenance)
-                before = left < 0 or (left == 0 and asked > 0 and not multiple.strict)
-                found.broken[place] += int(exact.liquidatable) - int(before)
+                found.broken[place] += int(exact.liquidatable)
                 if len(found.headroom):
                     found.headroom[row, place] = float(exact.headroom)
                 count += 1

@@ -1,8 +1,9 @@
 """How fast are the books? Commands in memory and into a journal, marks against a full re-judging, restart.
 
-Run: python benchmarks/clearing.py [--write] [--full]. ``--full`` restarts 100,000 accounts with a tail of a million
-events; without it a tenth of both. Rates are commands a second of one core's CPU time in memory, of elapsed time where
-a disk takes part; ``--write`` puts them into benchmarks/RESULTS.md.
+Run: python benchmarks/clearing.py [--write] [--full] [--journal FILE --events N]. ``--full`` restarts 100,000 accounts
+with a tail of a million events; without it a tenth of both. ``--journal`` only writes a journal of that many events, of
+1,000 accounts, for `crossmargin clearing verify` to go through. Rates are commands a second of one core's CPU time in
+memory, of elapsed time where a disk takes part; ``--write`` puts them into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -200,6 +201,18 @@ def restart(folder: str, accounts: int, tail: int) -> tuple[float, int]:
     return took, seen
 
 
+def generate(where: str, events: int) -> int:
+    """A journal of at least so many events; how many records it has."""
+    flow = Flow(1000)
+    journal = Journal(where)
+    desk = Desk(journal, rules_of)
+    seen = sum(said.count('"event":') for said in desk.submit([*flow.setup, *flow.opened()]))
+    while seen < events:
+        seen += sum(said.count('"event":') for said in desk.submit(flow.mixed(5000)))
+    journal.close()
+    return desk.seq
+
+
 def table(*, full: bool) -> str:
     """Every measurement as Markdown."""
     rows = []
@@ -225,7 +238,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
     parser.add_argument("--full", action="store_true", help="restart 100,000 accounts and a million events")
+    parser.add_argument("--journal", help="write a journal there and measure nothing")
+    parser.add_argument("--events", type=int, default=1_000_000, help="how many events it has")
     asked = parser.parse_args()
+    if asked.journal:
+        sys.stdout.write(f"{generate(asked.journal, asked.events):,} records in {asked.journal}\n")
+        sys.exit()
     text = table(full=asked.full)
     sys.stdout.write(text)
     if asked.write:

@@ -26,6 +26,7 @@ _HOME = {
     "BookThresholds": "analytics.book",
     "Cascade": "analytics.cascade",
     "Case": "files.accounts",
+    "Chance": "analytics.allocation_chance",
     "ChangeRules": "model.change",
     "Close": "model.change",
     "CommandRejected": "errors",
@@ -48,6 +49,7 @@ _HOME = {
     "Imported": "files.unified",
     "InstrumentRule": "model.profile",
     "JournalError": "errors",
+    "LeverageChoice": "model.fund",
     "Line": "model.report",
     "Liquidated": "engine.liquidation",
     "LiquidationProbability": "analytics.barrier",
@@ -56,6 +58,7 @@ _HOME = {
     "MaxOrder": "analytics.limits",
     "MaxWithdraw": "analytics.limits",
     "MissingExtra": "errors",
+    "ModeChoice": "model.fund",
     "MovePrice": "model.change",
     "NearestChance": "analytics.barrier",
     "NeutralPair": "analytics.hedge",
@@ -63,7 +66,9 @@ _HOME = {
     "OpenOrder": "model.account",
     "Order": "model.change",
     "Outcome": "analytics.stress",
+    "PaidFunding": "model.payment",
     "Plan": "analytics.allocation",
+    "Pocket": "model.account",
     "Position": "model.account",
     "Prepared": "engine.prepare",
     "Prices": "engine.tables",
@@ -90,6 +95,7 @@ _HOME = {
     "ShockThreshold": "model.report",
     "Side": "engine.columns",
     "Status": "engine.columns",
+    "StoreError": "errors",
     "Threshold": "model.report",
     "Thresholds": "model.report",
     "Transfer": "model.change",
@@ -185,6 +191,7 @@ __all__ = [
     "BookThresholds",
     "Cascade",
     "Case",
+    "Chance",
     "ChangeRules",
     "Close",
     "CommandRejected",
@@ -207,6 +214,7 @@ __all__ = [
     "Imported",
     "InstrumentRule",
     "JournalError",
+    "LeverageChoice",
     "Line",
     "Liquidated",
     "LiquidationProbability",
@@ -215,6 +223,7 @@ __all__ = [
     "MaxOrder",
     "MaxWithdraw",
     "MissingExtra",
+    "ModeChoice",
     "MovePrice",
     "NearestChance",
     "NeutralPair",
@@ -222,7 +231,9 @@ __all__ = [
     "OpenOrder",
     "Order",
     "Outcome",
+    "PaidFunding",
     "Plan",
+    "Pocket",
     "Position",
     "Prepared",
     "Prices",
@@ -249,6 +260,7 @@ __all__ = [
     "ShockThreshold",
     "Side",
     "Status",
+    "StoreError",
     "Threshold",
     "Thresholds",
     "Transfer",
@@ -334,6 +346,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from crossmargin.analytics.allocation import FrontierPoint, Plan, allocate, frontier
+    from crossmargin.analytics.allocation_chance import Chance
     from crossmargin.analytics.barrier import (
         LiquidationProbability,
         NearestChance,
@@ -406,6 +419,7 @@ if TYPE_CHECKING:
         MissingExtra,
         NoPlan,
         ProfileError,
+        StoreError,
         UnsupportedRule,
         VenueError,
     )
@@ -415,7 +429,7 @@ if TYPE_CHECKING:
     from crossmargin.files.profiles import load_profile, profile_ids
     from crossmargin.files.scenarios import historical_scenarios, load_history, load_scenarios
     from crossmargin.files.unified import Imported, import_account, read_payload_file
-    from crossmargin.model.account import Account, Balance, OpenOrder, Position
+    from crossmargin.model.account import Account, Balance, OpenOrder, Pocket, Position
     from crossmargin.model.change import (
         ChangeRules,
         Close,
@@ -429,9 +443,10 @@ if TYPE_CHECKING:
         Withdraw,
         changes_from,
     )
-    from crossmargin.model.fund import Fund
+    from crossmargin.model.fund import Fund, LeverageChoice, ModeChoice
     from crossmargin.model.history import Bar, bars_from
     from crossmargin.model.market import Market
+    from crossmargin.model.payment import PaidFunding
     from crossmargin.model.profile import AssetRule, InstrumentRule, Profile, Rules
     from crossmargin.model.report import (
         Crossing,

@@ -8,6 +8,7 @@
       NoPlan            no feasible allocation; carries the limits that conflict and the least change that helps
       CommandRejected   clearing: a command refused: code, why, what would be accepted
       JournalError      clearing: the journal cannot be written or read, or is not what it was
+      StoreError        service: the store cannot be opened, written or read
       MissingExtra      an optional library that this door needs is not installed
       VenueError        a venue that refuses, limits or cannot be understood; a key that is not accepted here
 
@@ -122,6 +123,12 @@ class CommandRejected(CrossmarginError):  # noqa: N818 - as above
 
 class JournalError(CrossmarginError):
     """The journal of the books cannot be opened, written or read, or does not hold what was written to it."""
+
+    exit_code = 1
+
+
+class StoreError(CrossmarginError):
+    """The store of the service cannot be opened, written or read."""
 
     exit_code = 1
 

@@ -115,11 +115,13 @@ def test_the_cascade_goes_on_where_the_fund_ends() -> None:
     world.open("dave", USDT="10000")
     world.open("flat", USDT="10000")
     world.buy("dave", SOL, "-500", "165", "50")
+    world.open("eve", USDT="10000")
+    world.buy("eve", SOL, "10", "165", "50")  # loses 450 with bob, and bears nothing of his
     world.mark(BTC="50000", SOL="120")
     assert world.liquidate("bob", "account") == ["pro_rata", "insurance_fund", "auto_deleverage"]
     assert (world.held("bob"), world.venue("insurance_fund"), world.venue("bad_debt")) == (0, 0, 0)
     assert world.held("dave") == 2500  # 10,000 - 7,500
-    assert world.held("flat") == 10000
+    assert (world.held("flat"), world.held("eve")) == (10000, 10000)
     # dave's position stands, with its profit of 22,500: equity 25,000
     assert world.position("dave", SOL) == -500
 

@@ -298,6 +298,20 @@ def test_a_withdrawal_keeps_what_the_venues_rule_says_besides_the_margin() -> No
     found.do("withdraw", account="a", asset="USDC", amount="698.65")
 
 
+def test_unrealized_profit_is_margin_and_neither_leaves_nor_moves() -> None:
+    # 10 BTC at 100 cost a fee of 1 and, at 150, gain 500: equity 1,499, but 999 are there to be moved
+    found = world()
+    found.buy("a", BTC, "10", "100")
+    found.do("set_leverage", account="a", symbol=ETH, leverage="10")
+    found.do("set_margin_mode", account="a", symbol=ETH, margin_mode="isolated")
+    found.mark(BTC="150")
+    for kind, fields in (("withdraw", {"asset": "USDT"}), ("transfer", {"symbol": ETH})):
+        refused = found.refuse(kind, account="a", amount="999.01", **fields)
+        assert (refused["code"], refused["accepted"]) == ("insufficient_balance", {"amount": "999"})
+    found.do("transfer", account="a", symbol=ETH, amount="999")
+    assert (found.held("a"), found.held("a", f"{ETH} net")) == (0, 999)
+
+
 def test_leverage_changes_neither_equity_nor_maintenance_and_is_refused_beyond_the_bracket() -> None:
     found = World()
     bracket = {"notional_floor": "0", "maintenance_rate": "0.01", "max_leverage": "50"}
@@ -522,3 +536,30 @@ def test_every_refusal_has_a_known_code() -> None:
         ("open_account", {"account": "a", "profile": "plain-cross"}),
     ):
         assert found.refuse(kind, **more)["code"] in CODES
+
+
+def test_a_price_may_fall_at_once_no_further_than_it_may_rise() -> None:
+    # half of 100 either way: 50 comes in, 49 must be confirmed
+    found = world()
+    found.later(milliseconds=1)
+    assert found.refuse("mark", symbol=BTC, price="49")["code"] == "implausible"
+    found.do("mark", symbol=BTC, price="50")
+
+
+def test_a_fee_rate_is_not_negative() -> None:
+    wire = {"kind": "fill", "command_id": "c", "at": "2026-11-20T08:00:00Z", "account": "a", "order_id": "o"}
+    with pytest.raises(AccountError) as error:
+        read_object({**wire, "quantity": "1", "price": "100", "fee_rate": "-0.0001"})
+    assert [fault.path for fault in error.value.faults] == ["fee_rate"]
+
+
+def test_funding_of_an_inverse_contract_is_paid_in_the_coin() -> None:
+    # 1,000 contracts of 1 USD at 50,000 are 0.02 BTC; 0.001 of that
+    found = World()
+    found.rules(instrument(INVERSE, "0.01"))
+    found.do("mark", symbol=INVERSE, price="50000")
+    found.do("index", asset="BTC", price="50000")
+    found.open("a", BTC="1")
+    found.buy("a", INVERSE, "1000", "50000", "10")
+    found.do("settle_funding", symbol=INVERSE, interval_end=found.now.isoformat(), rate="0.001")
+    assert found.held("a", asset="BTC") == D("0.99998")

@@ -1,7 +1,4 @@
-"""The journal: exactly once, in one order, durable when acknowledged, and every damage named. SQLite and PostgreSQL.
-
-PostgreSQL runs where ``CROSSMARGIN_TEST_POSTGRES_URL`` names a server; ``./dev postgres`` starts one.
-"""
+"""The journal: exactly once, in one order, durable when acknowledged, and every damage named. SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +18,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from stores import STORES, place
 from typer.testing import CliRunner
 from world import BTC, T0, World, instrument, rules_of
 
@@ -31,9 +28,6 @@ from crossmargin.clearing.desk import Desk
 from crossmargin.clearing.journal import GENESIS, Journal, chained
 from crossmargin.clearing.state import state_hash
 from crossmargin.errors import JournalError
-
-SERVER = os.environ.get("CROSSMARGIN_TEST_POSTGRES_URL")
-STORES = ["sqlite", "postgresql"] if SERVER else ["sqlite"]
 
 
 @pytest.fixture(autouse=True)
@@ -55,19 +49,10 @@ def journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Journal]]:
 @pytest.fixture(params=STORES)
 def where(request: pytest.FixtureRequest, tmp_path: Path, journals: list[Journal]) -> Iterator[str]:
     """A place for a new journal."""
-    if request.param == "sqlite":
-        yield str(tmp_path / "books.db")
-        return
-    name = f"test_{uuid.uuid4().hex}"
-    server = sa.create_engine(SERVER or "", isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield server.url.set(database=name).render_as_string(hide_password=False)
-    for journal in journals:
-        journal.close()
-    with server.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    server.dispose()
+    with place(request.param, tmp_path) as found:
+        yield found
+        for journal in journals:
+            journal.close()
 
 
 def lines(seed: int = 0, steps: int = 60) -> list[str]:
@@ -284,14 +269,19 @@ def test_a_file_that_may_not_grow_is_a_full_disk(tmp_path: Path) -> None:
         "lines = json.load(sys.stdin)\n"
         f"desk = Desk(Journal({str(where)!r}), rules_of)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))\n"
-        "done = 0\n"
+        "unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, unlimited))\n"
+        "done, first = 0, desk.submit(lines[:1])[0]\n"
         "try:\n"
         "    for line in lines:\n"
         "        desk.submit([line])\n"
         "        done += 1\n"
         "except JournalError as error:\n"
-        "    print(done, desk.seq, error)\n"
+        "    print(done, desk.seq, *str(error).split())\n"
+        "print(desk.submit(lines[:1]) == [first])  # what is there can still be read\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (unlimited, unlimited))\n"
+        "desk.submit(lines)\n"
+        "print(desk.seq)\n"
     )
     path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     found = subprocess.run(
@@ -302,13 +292,12 @@ def test_a_file_that_may_not_grow_is_a_full_disk(tmp_path: Path) -> None:
         check=True,
         env={**os.environ, "PYTHONPATH": path},
     )
-    done, seq, said = found.stdout.split(" ", 2)
+    failed, reads, after = found.stdout.splitlines()
+    done, seq, said = failed.split(" ", 2)
     assert (done, "not written" in said) == (seq, True)
     assert 5 < int(done) < len(LINES)
-    desk = opened(str(where))
-    assert desk.seq == int(done)
-    desk.submit(LINES)
-    assert verify(desk.journal).records == len(LINES)
+    assert (reads, int(after)) == ("True", len(LINES))
+    assert (verify(Journal(str(where))).records, verify(Journal(str(where))).findings) == (len(LINES), ())
 
 
 def test_nothing_acknowledged_is_lost_when_the_process_is_killed(where: str) -> None:

@@ -90,6 +90,29 @@ def test_a_slice_is_sent_first_and_then_waited_for() -> None:
     assert world.liquidate("a", "USDC") == ["largest_loss_first"]  # the rest whole
 
 
+def test_a_liquidation_under_way_waits_for_the_time_of_grace_as_well() -> None:
+    # the slice of 20 at 08:00:02 waits until 08:00:32; trading resumes then with 60 s of grace, until 08:01:02
+    world = World(grace_seconds="60")
+    world.do("change_rules", profile="hyperliquid", on="2026-11-20")
+    symbol = "ETH/USDC:USDC"
+    world.do("mark", symbol=symbol, price="3000")
+    world.open("a", "hyperliquid", USDC="20000")
+    world.buy("a", symbol, "100", "3000", "20")
+    for price in ("2856", "2830"):  # a fifth each time, as above
+        world.later(seconds=1)
+        world.do("mark", symbol=symbol, price=price)
+        world.do("liquidate_step", account="a", pool="USDC")
+    assert world.position("a", symbol) == 64
+    world.do("resume")
+    world.later(seconds=40)
+    world.do("mark", symbol=symbol, price="2830")
+    refused = world.refuse("liquidate_step", account="a", pool="USDC")
+    assert refused["accepted"] == {"at": "from 2026-11-20T08:01:02Z"}
+    world.later(seconds=20)
+    world.do("mark", symbol=symbol, price="2830")
+    assert world.liquidate("a", "USDC") == ["largest_loss_first"]
+
+
 def test_winners_are_closed_at_the_bankruptcy_price_best_rank_first_and_no_more_than_needed() -> None:
     # long 100 from 100 with 700: bankrupt at 93. At 90 the pool is 300 short and the fund is empty.
     world = venue("binance-usdm")

@@ -159,6 +159,33 @@ def test_hyperliquid_pays_each_hour_on_the_oracle_price():
     assert "market.index_price.ETH is missing" in (only(blind, pool="USDC").reason or "")
 
 
+def test_a_contract_may_have_a_cap_of_its_own():
+    """OKX on 2026-09-25: 0.375 % for BTC-USDT, none read for ETH: 0.01 x 60,000 x 0.00375 = 2.25 an interval."""
+    raw = {
+        "as_of": "2026-11-20T06:00:00Z",
+        "balances": {"USDT": "1000"},
+        "positions": [{"symbol": "BTC/USDT:USDT", "quantity": "1", "entry_price": "60000", "leverage": "10"}],
+        "market": {"mark_price": {"BTC/USDT:USDT": "60000"}, "funding_rate": {"BTC/USDT:USDT": "0.0001"}},
+        "instruments": [],
+    }
+    assert only(runway(*case("okx-futures", **raw)), "cap").per_day == D("2.25") * 3
+    other = {
+        "positions": [{"symbol": "ETH/USDT:USDT", "quantity": "1", "entry_price": "3000", "leverage": "10"}],
+        "market": {"mark_price": {"ETH/USDT:USDT": "3000"}, "funding_rate": {"ETH/USDT:USDT": "0.0001"}},
+        "instruments": [{"symbol": "ETH/USDT:USDT", "contract_size": "0.1", "brackets": [PLAIN]}],
+    }
+    found = runway(*case("okx-futures", **{**raw, **other}))
+    assert {row.scenario for row in found.runways} == {"current"}
+    both = {
+        **raw,
+        "positions": raw["positions"] + other["positions"],
+        "market": {kind: raw["market"][kind] | other["market"][kind] for kind in raw["market"]},
+        "instruments": other["instruments"],
+    }
+    unknown = only(runway(*case("okx-futures", **both)), "cap")
+    assert unknown.kind == "unknown"
+
+
 def test_runway_by_hand():
     """500 of headroom at 3 a payment: gone in 500 / 3 intervals if it flowed; after the 167th payment really.
 

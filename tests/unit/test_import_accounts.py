@@ -418,7 +418,7 @@ def test_a_page_in_place_of_json_is_told(tmp_path: Path) -> None:
 
 def test_a_shape_can_be_forced_and_the_shapes_are_listed(tmp_path: Path) -> None:
     listed = CliRunner().invoke(app, ["import", "okx", "--shapes"]).stdout.split()
-    assert listed[:2] == ["okx-account", "okx-configuration"]
+    assert listed[:3] == ["okx-account", "okx-algo-order", "okx-bill"]
     assert {"binance-usdm-account", "ccxt-position", "gate-crossex-position"} <= set(listed)
     with pytest.raises(AccountError, match="no answer that is recognised"):
         import_account([ACCOUNT], shape="okx-position")

@@ -102,6 +102,7 @@ class Venue:
 
 RESTRICTIONS, ACCOUNTS, RISKS = "/sapi/v1/account/apiRestrictions", "/fapi/v3/account", "/fapi/v3/positionRisk"
 INDICES = "/fapi/v1/assetIndex"
+ORDERS, PRICES = "/fapi/v1/openOrders", "/fapi/v1/ticker/price"
 
 
 @pytest.fixture
@@ -111,6 +112,8 @@ def venue() -> Iterator[Venue]:
     found.answer(ACCOUNTS, ACCOUNT)
     found.answer(RISKS, RISK)
     found.answer(INDICES, [])
+    found.answer(ORDERS, [])
+    found.answer(PRICES, [{"symbol": "BTCUSDT", "price": "60990.10", "time": 1764547200000}])
     yield found
     found.close()
 
@@ -122,7 +125,7 @@ def test_an_account_is_read_and_its_digits_are_the_venues(venue: Venue) -> None:
     case = import_account([p for p in read.payloads if p], venue="binance", on=read.when).case()
     assert case.account.positions[0].entry_price == 60000
     assert case.market.mark_price == {"BTC/USDT:USDT": 61000}
-    assert venue.asked == [RESTRICTIONS, ACCOUNTS, RISKS, INDICES]
+    assert venue.asked == [RESTRICTIONS, ACCOUNTS, RISKS, INDICES, ORDERS, PRICES]
 
 
 # failures -------------------------------------------------------------------------------------------------------------
@@ -285,6 +288,56 @@ def test_a_bybit_key_that_only_reads_is_taken() -> None:
     assert RIGHTS["bybit"].excess({"result": {"readOnly": 1, "permissions": {"ContractTrade": ["Order"]}}}) == []
     assert RIGHTS["bybit"].excess({"result": {}}) == ["readOnly 0"]
     assert RIGHTS["okx"].excess({"data": [{"perm": "read_only"}]}) == []
+
+
+class Plain:
+    """A client of a venue without calls of its own here; ``by_symbol``: it lists orders one symbol at a time."""
+
+    def __init__(self, *, by_symbol: bool) -> None:
+        self.by_symbol = by_symbol
+        self.asked: list[str | None] = []
+
+    def fetch_balance(self, _parameters: Any) -> Any:
+        return {}
+
+    def fetch_positions(self) -> Any:
+        return [{"symbol": name, "contracts": size} for name, size in (("A/USD:A", 1.0), ("B/USD:B", 0.0))]
+
+    def fetch_open_orders(self, symbol: str | None = None) -> Any:
+        self.asked.append(symbol)
+        if symbol is None and self.by_symbol:
+            raise ccxt.ArgumentsRequired("fetchOpenOrders() requires a symbol argument")
+        return [{"id": symbol}]
+
+
+@pytest.mark.parametrize(("by_symbol", "asked", "last"), [(False, [None], None), (True, [None, "A/USD:A"], "A/USD:A")])
+def test_open_orders_are_read_at_once_or_by_symbol_of_the_positions(
+    by_symbol: bool, asked: list[str | None], last: str | None
+) -> None:
+    client = Plain(by_symbol=by_symbol)
+    read = read_live("phemex", "phemex", KEYS, client=client)
+    assert client.asked == asked
+    assert read.payloads[-1] == [{"id": last}]
+    assert any("symbols without a position" in note for note in read.notes) is by_symbol
+
+
+def test_open_orders_of_the_venue_are_in_the_account(venue: Venue) -> None:
+    order = {
+        "orderId": 1, "symbol": "BTCUSDT", "type": "LIMIT", "side": "SELL", "positionSide": "BOTH", "origQty": "0.2",
+        "executedQty": "0.05", "price": "62000", "reduceOnly": False,
+    }  # fmt: skip
+    venue.answer(ORDERS, [order])
+    read = venue.read()
+    case = import_account([p for p in read.payloads if p], venue="binance", on=read.when).case()
+    (found,) = case.account.open_orders
+    assert (str(found.quantity), str(found.price)) == ("-0.15", "62000")
+    assert str(case.market.last_price["BTC/USDT:USDT"]) == "60990.1"
+
+
+def test_open_orders_that_the_venue_refuses_are_its_failure(venue: Venue) -> None:
+    venue.answer(ORDERS, {"code": -2015, "msg": "no permission"}, 401)
+    with pytest.raises(VenueError, match="does not accept the key"):
+        venue.read()
 
 
 def test_every_call_is_one_that_the_client_has() -> None:

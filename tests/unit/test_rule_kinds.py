@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import crossmargin as cm
+from crossmargin.errors import UnsupportedRule
 from crossmargin.model.profile import (
     Bonus,
     Collateral,
@@ -319,3 +320,175 @@ def test_withdrawals_that_keep_a_ratio_or_the_losses() -> None:
     # wallet 1000 less the loss of 200, and free collateral 800 - 480
     assert judged(down, rules(withdrawal={"kind": "available_less_losses"})).withdrawable == D(320)
     assert judged(LONG, rules(withdrawal={"kind": "keep_ratio", "ratio": "2"})).withdrawable == D(1000)
+
+
+def test_unrealized_profit_may_be_kept_back() -> None:
+    """Deribit's sample: 301.38059622 available - (302.62729214 margin balance - 302.60065765 balance) = 301.35396173.
+
+    Here: equity 1000 + 200, margin 0.1 x 52000 / 10 = 520, so 680 are free and 480 may leave; a loss takes no more.
+    """
+    law = rules(withdrawal={"kind": "available_less_profit"})
+    assert judged(LONG, law).withdrawable == D(480)
+    down = {**LONG, "market": {"mark_price": {BTC: "48000"}, "index_price": {"USDT": "1"}}}
+    assert judged(down, law).withdrawable == D(800 - 480)
+    account, market, own = case(LONG)
+    assert cm.max_withdraw(account, market, with_tables(law, own), "USDT").amount == D(480)
+    # where profit opens nothing it is not in what is free, and is not taken out twice
+    losses = rules(withdrawal={"kind": "available_less_profit"}, equity={"unrealized_pnl_initial": "losses"})
+    assert judged(LONG, losses).withdrawable == D(480)
+    locked = {**LONG, "balances": {"USDT": {"wallet_balance": "1000", "locked": "700"}}}
+    assert judged(locked, law).withdrawable == D(300)
+
+
+# tables that are known to some end ------------------------------------------------------------------------------------
+
+ENDED = [
+    {"notional_floor": "0", "maintenance_rate": "0.01"},
+    {"notional_floor": "5000", "maintenance_rate": "0.02", "known_to": "6000"},
+]
+
+
+def test_a_maintenance_table_is_not_drawn_beyond_its_end() -> None:
+    """0.1 BTC: 5,200 lie in the second row (104 - 50); the end is at a mark of 60,000."""
+    text = {**LONG, "instruments": [{**LONG["instruments"][0], "brackets": ENDED}]}
+    assert cm.evaluate(*case(text)).maintenance_margin == D(54)
+    beyond = {**text, "market": {"mark_price": {BTC: "60001"}, "index_price": {"USDT": "1"}}}
+    with pytest.raises(UnsupportedRule, match="known to 6000"):
+        cm.evaluate(*case(beyond))
+    (row,) = cm.threshold(*case(text)).thresholds
+    # wallet 1000: 1000 + 0.1 (p - 50000) = 0.001 p below 50,000: p = 4000 / 0.099
+    assert row.below.price is not None
+    assert abs(row.below.price - D(4000) / D("0.099")) < D("1e-20")
+    assert row.above.kind == "unknown"
+    short = {**text, "positions": [{**LONG["positions"][0], "quantity": "-0.1"}]}
+    (row,) = cm.threshold(*case(short)).thresholds
+    # broken before the end: 1000 - 0.1 (p - 50000) = 0.002 p - 50: p = 6050 / 0.102
+    assert row.above.price is not None
+    assert abs(row.above.price - D(6050) / D("0.102")) < D("1e-20")
+
+
+def test_collateral_ratios_are_not_drawn_beyond_their_end() -> None:
+    held = {**LONG, "balances": {"USDT": "1000", "BTC": "1"}}
+    market = {"mark_price": {BTC: "52000"}, "index_price": {"USDT": "1", "BTC": "52000"}}
+    rule = {"asset": "BTC", "collateral_ratio": "0.9"}
+    whole = {**held, "market": market, "assets": [rule]}
+    assert cm.evaluate(*case({**whole, "assets": [{**rule, "known_to": "1"}]})) == cm.evaluate(*case(whole))
+    with pytest.raises(UnsupportedRule, match=r"known to 0\.5"):
+        cm.evaluate(*case({**whole, "assets": [{**rule, "known_to": "0.5"}]}))
+
+
+@pytest.mark.parametrize(
+    ("brackets", "why"),
+    [
+        ([{**ENDED[0], "known_to": "4000"}, ENDED[1]], "another one follows"),
+        ([ENDED[0], {**ENDED[1], "known_to": "5000"}], "not above the last floor"),
+    ],
+)
+def test_an_end_stands_on_the_last_row_above_its_floor(brackets: list[dict[str, str]], why: str) -> None:
+    with pytest.raises(cm.AccountError, match=why):
+        case({**LONG, "instruments": [{**LONG["instruments"][0], "brackets": brackets}]})
+
+
+# debts by size --------------------------------------------------------------------------------------------------------
+
+OWING = {
+    "balances": {"USDT": "200000", "BTC": "-1.5"},
+    "market": {"index_price": {"USDT": "1", "BTC": "50000"}, "mark_price": {}},
+    "assets": [
+        {"asset": "USDT", "collateral_ratio": "1"},
+        {
+            "asset": "BTC",
+            "collateral_ratio": "0.9",
+            "liability_tiers": [
+                {"floor": "0", "maintenance_rate": "0.03", "initial_rate": "0.1"},
+                {"floor": "1", "maintenance_rate": "0.05", "initial_rate": "0.2"},
+            ],
+        },
+    ],
+}
+
+
+def test_a_debt_holds_the_rate_of_its_tier_on_the_whole() -> None:
+    """1.5 BTC at 50,000 are 75,000: 5 % to stay, 20 % to open; 1 BTC is in the first tier still: 3 % and 10 %."""
+    report = cm.evaluate(*case(OWING))
+    assert (report.equity, report.maintenance_margin, report.initial_margin) == (125000, 3750, 15000)
+    one = cm.evaluate(*case({**OWING, "balances": {"USDT": "200000", "BTC": "-1"}}))
+    assert (one.maintenance_margin, one.initial_margin) == (1500, 5000)
+    # 200,000 = 1.5 x p x 1.05
+    (row,) = (row for row in cm.threshold(*case(OWING)).thresholds if row.symbol == "BTC")
+    assert row.above.price is not None
+    assert abs(row.above.price - D(200000) / D("1.575")) < D("1e-20")
+
+
+def test_a_loss_that_grows_a_debt_into_the_next_tier_is_met_at_the_jump() -> None:
+    """A long settled in USDT that loses: at a debt of 1,000 USDT the requirement jumps from 3 % to 50 % of it.
+
+    Wallet 100, 1 coin from 2,000, 1 % maintenance, and 0.02 BTC (ratio 1) at 50,000 = 1,000 besides. At p = 900 the
+    debt is 1,000: equity 0 is behind already; the crossing lies where 1100 + (p - 2000) = 0.01 p + 0.03 (1900 - p).
+    """
+    text = {
+        "balances": {"USDT": "100", "BTC": "0.02"},
+        "positions": [{"symbol": ETH, "quantity": "1", "entry_price": "2000", "leverage": "10"}],
+        "market": {"mark_price": {ETH: "2000"}, "index_price": {"USDT": "1", "BTC": "50000"}},
+        "instruments": [{**LONG["instruments"][0], "symbol": ETH}],
+        "assets": [
+            {"asset": "BTC", "collateral_ratio": "1"},
+            {
+                "asset": "USDT",
+                "collateral_ratio": "1",
+                "liability_tiers": [
+                    {"floor": "0", "maintenance_rate": "0.03"},
+                    {"floor": "800", "maintenance_rate": "0.5"},
+                ],
+            },
+        ],
+    }
+    (row,) = (row for row in cm.threshold(*case(text)).thresholds if row.symbol == ETH)
+    assert row.below.price is not None
+    # before it, at a debt of 800 (p = 1100), 200 of equity meet 11 + 24 just before and 11 + 400 just after the jump
+    assert abs(row.below.price - 1100) < D("1e-15")
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ({"liability_tiers": []}, "is empty"),
+        ({"liability_tiers": [{"floor": "1", "maintenance_rate": "0.1"}]}, "must be 0"),
+        ({"liability_tiers": [{"floor": "0", "maintenance_rate": "0.1"}] * 2}, "must rise"),
+        (
+            {
+                "liability_tiers": [
+                    {"floor": "0", "maintenance_rate": "0.1"},
+                    {"floor": "1", "maintenance_rate": "0.05"},
+                ]
+            },
+            "falls to",
+        ),
+        ({"liability_tiers": [{"floor": "0", "maintenance_rate": "0.1"}], "liability_initial_rate": "0.2"}, "beside"),
+    ],
+)
+def test_tiers_of_a_debt_that_cannot_be_are_refused(rule: dict[str, Any], why: str) -> None:
+    with pytest.raises(cm.AccountError, match=why):
+        case({**OWING, "assets": [{"asset": "BTC", **rule}]})
+
+
+def test_a_book_refuses_rules_that_no_table_holds() -> None:
+    from crossmargin.engine.tables import require_compilable
+
+    with pytest.raises(UnsupportedRule, match="liability_tiers"):
+        require_compilable(case(OWING)[2])
+    ended = {**LONG, "instruments": [{**LONG["instruments"][0], "brackets": ENDED}]}
+    with pytest.raises(UnsupportedRule, match="known_to"):
+        require_compilable(case(ended)[2])
+
+
+def test_liability_rates_alone_leave_the_ratio_as_the_profile_has_it() -> None:
+    text = {
+        "profile": "okx-multi-currency",
+        "as_of": "2025-08-01T00:00:00Z",
+        "assets": [{"asset": "BTC", "liability_maintenance_rate": "0.05"}],
+    }
+    known = cm.load_profile("okx-multi-currency").on(date(2025, 8, 1)).assets["BTC"]
+    rule = cm.case_from(text, "case").rules.assets["BTC"]
+    assert rule.tiers == known.tiers
+    assert rule.liability_maintenance_rate == D("0.05")

@@ -84,8 +84,8 @@ def test_reverse_stress_in_words_and_in_json() -> None:
         (["stress", CROSS, "--box", "BTC=0.1"], "must be COIN=LOW,HIGH"),
         (["stress", CROSS, "--move", "FOO=-0.1"], r"moves\.FOO"),
         (["reverse-stress", CROSS], "give either --history"),
-        (["reverse-stress", CROSS, *VOLATILITY, "--horizon", "0"], "horizon_days"),
-        (["reverse-stress", CROSS, *VOLATILITY, "--correlation", "2"], "positive semi-definite"),
+        (["reverse-stress", CROSS, *VOLATILITY, "--horizon", "0"], "--horizon: must be greater than 0"),
+        (["reverse-stress", CROSS, *VOLATILITY, "--correlation", "2"], "--correlation: must be a fraction"),
         (["reverse-stress", CROSS, "--history", "nowhere.csv"], "nowhere.csv"),
     ],
 )

@@ -7,13 +7,14 @@ Exit codes: 0 healthy, 1 internal error, 2 usage or bad input, 3 a warning level
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, print_json, read_case
+from crossmargin.apps.options import File, Json, On, ProfileName, asked, print_json, read_case, read_subject
 from crossmargin.errors import CrossmarginError, Fault, ProfileError
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ Curve = Annotated[
 @app.command()
 def evaluate(file: File, json: Json = False, profile: ProfileName = None, on: On = None, curve: Curve = False) -> None:
     """Judge an account: equity, initial and maintenance margin, headroom, ratio and status."""
-    from crossmargin.engine.reference import evaluate as judge
+    from crossmargin.apps import questions
 
-    case = read_case(file, profile, on)
-    report = judge(*case)
+    subject = read_subject(file, profile, on)
+    report = questions.evaluate(subject, questions.NoOptions())
     if json:
         print_json(report)
     else:
@@ -48,7 +49,7 @@ def evaluate(file: File, json: Json = False, profile: ProfileName = None, on: On
 
         tables.show_report(report)
         if curve:
-            _show_curves(case)
+            _show_curves(subject.case)
     codes = {"healthy": 0, "warning": 3, "liquidation": 4}
     code = codes[report.status]
     unknown = report.initial_margin is None or report.equity is None
@@ -80,23 +81,20 @@ def threshold(
     curve: Curve = False,
 ) -> None:
     """Say at which price of each coin, and at which common move, the account is liquidated."""
-    from crossmargin.analytics.threshold import threshold as ask
-    from crossmargin.analytics.threshold import threshold_along
-    from crossmargin.model.report import to_plain
+    from crossmargin.apps import questions
 
-    case = read_case(file, profile, on)
-    convention: Any = "frozen" if frozen else "coin"
-    found = ask(*case, convention=convention)
-    own = threshold_along(*case, _direction(shock), convention=convention) if shock else None
-    shocks = [found.common_shock] + ([own] if own else [])
+    subject = read_subject(file, profile, on)
+    options = asked(questions.ThresholdOptions, frozen=frozen, shock=_direction(shock or ()))
+    found = questions.threshold(subject, options)
+    shocks = [found.common_shock, *([found.shock] if options.shock else [])]
     if json:
-        print_json({**to_plain(found), **({"shock": to_plain(own)} if own else {})})
+        print_json(found)
     else:
         from crossmargin.apps import tables
 
         tables.show_thresholds(found, shocks)
         if curve:
-            _show_curves(case)
+            _show_curves(subject.case)
     sides = [(row.below, row.above) for row in found.thresholds] + [(row.below, row.above) for row in shocks]
     kinds = {side.kind for pair in sides for side in pair}
     raise typer.Exit(4 if "already" in kinds else 5 if "unknown" in kinds else 0)
@@ -117,7 +115,7 @@ def _show_curves(case: Case) -> None:
     tables.show_curves([row for coin in coins for row in curve(*case, coin, low=-half, high=half, points=points)])
 
 
-def _direction(pairs: list[str]) -> dict[str, Any]:
+def _direction(pairs: Sequence[str]) -> dict[str, Any]:
     from crossmargin.model.number import parse_decimal
 
     direction = {}
@@ -135,18 +133,16 @@ def _direction(pairs: list[str]) -> dict[str, Any]:
 @app.command()
 def explain(file: File, json: Json = False, profile: ProfileName = None, on: On = None) -> None:
     """Show where headroom comes from: the tree of figures down to inputs, each with its rule and source."""
-    from crossmargin.engine.reference import evaluate as judge
+    from crossmargin.apps import questions
 
-    case = read_case(file, profile, on)
-    report = judge(*case)
+    subject = read_subject(file, profile, on)
+    found = questions.explain(subject, questions.NoOptions())
     if json:
-        from crossmargin.apps.verbs.venues import sources_of
-
-        print_json({"lines": report.lines, "sources": sources_of(case.rules)})
+        print_json(found)
     else:
         from crossmargin.apps import tables
 
-        tables.show_lines(report.lines, case.rules)
+        tables.show_lines(found["lines"], subject.case.rules)
 
 
 @app.command()
@@ -181,6 +177,9 @@ VERBS = (
     "report",
     "clearing",
     "book",
+    "serve",
+    "monitor",
+    "watch",
 )
 """Modules of :mod:`crossmargin.apps.verbs`, one a question; each adds its command with ``register(app)``."""
 

@@ -200,7 +200,8 @@ def _bar(name: str, names: Sequence[str], values: Sequence[float | None], colour
 def _lying(title: str, unit: str, names: Sequence[str], *, traces: int = 1, **more: Any) -> Spec:
     """The layout of horizontal bars: read from the top, as high as its rows."""
     height = max(200, 110 + (8 + 16 * traces) * len(names))
-    return layout(title, unit, "", yaxis={"autorange": "reversed"}, height=height, **more)
+    # a category even where it reads like a number: "-5 %" is a name here
+    return layout(title, unit, "", yaxis={"autorange": "reversed", "type": "category"}, height=height, **more)
 
 
 def grid(

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from crossmargin.errors import Fault, ProfileError
+from crossmargin.errors import AccountError, Fault, ProfileError
 
 if TYPE_CHECKING:
+    from crossmargin.apps.questions import Options, Subject
     from crossmargin.files.accounts import Case
+
+    T = TypeVar("T", bound=Options)
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="An account file, TOML or JSON; - reads standard input.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
@@ -41,6 +44,27 @@ def case_reader(file: str) -> Callable[[str | None, str | None], Case]:
         return case_from(raw, where, profile=profile, on=None if on is None else date_of(on))
 
     return case
+
+
+def read_subject(file: str, profile: str | None, on: str | None) -> Subject:
+    """What a question is asked of: the account of a file, and the rules that its options may name."""
+    from crossmargin.apps.questions import Subject
+
+    read = case_reader(file)
+    return Subject(read(profile, on), lambda name, when: read(name or profile, when or on).rules)
+
+
+def asked(options: type[T], **given: Any) -> T:
+    """The options of a question from those of the command line; what is wrong names the flag. None = not given."""
+    try:
+        return options(**{name: value for name, value in given.items() if value is not None})
+    except AccountError as error:
+        faults = [Fault(_flag(fault.path), fault.value, fault.why) for fault in error.faults]
+        raise AccountError("options", faults) from None
+
+
+def _flag(path: str) -> str:
+    return "--" + path.replace("_", "-")
 
 
 def date_of(text: str) -> datetime:

@@ -109,7 +109,7 @@ def _nearest_symbols(found: Thresholds) -> list[str]:
     return list(dict.fromkeys(row.symbol for row in sorted(found.thresholds, key=gap)))
 
 
-def _nearest_coins(found: Thresholds) -> list[str]:
+def nearest_coins(found: Thresholds) -> list[str]:
     """The coins of the thresholds, the nearest to liquidation first."""
     return list(dict.fromkeys(_coin(symbol) for symbol in _nearest_symbols(found)))
 
@@ -132,7 +132,7 @@ def _thresholds(asked: _Asked) -> Iterator[Section]:
 def _curves(asked: _Asked) -> Iterator[Section]:
     from crossmargin.analytics.curve import curve
 
-    coins, reach = _nearest_coins(asked.found)[:_CURVES], _reach(asked.found)
+    coins, reach = nearest_coins(asked.found)[:_CURVES], _reach(asked.found)
     yield account.curves([found for coin in coins for found in curve(*asked.case, coin, low=-reach, high=reach)])
 
 
@@ -146,7 +146,7 @@ def _reverse_stress(asked: _Asked) -> Iterator[Section]:
         basis = f"Covariance of {covariance.days} daily moves, shrinkage {covariance.shrinkage:.3f}."
     else:
         reference = asked.case.rules.reference_currency
-        coins = [coin for coin in _nearest_coins(asked.found) if coin not in CASH and coin != reference]
+        coins = [coin for coin in nearest_coins(asked.found) if coin not in CASH and coin != reference]
         covariance = correlated(dict.fromkeys(coins, VOLATILITY), CORRELATION)
         basis = (
             f"Assumed, not estimated: every coin moves by {VOLATILITY:.0%} a day, every pair with a correlation of "
@@ -163,7 +163,7 @@ def _stress(asked: _Asked) -> Iterator[Section]:
     from crossmargin.files.scenarios import historical_scenarios
 
     yield market.outcomes(stress(*asked.case, historical_scenarios()))
-    coins = _nearest_coins(asked.found)[:2]
+    coins = nearest_coins(asked.found)[:2]
     if len(coins) == 2:
         steps = tuple(_reach(asked.found) * step / 4 for step in range(-4, 5))
         yield view(heat_map(*asked.case, coin_x=coins[0], coin_y=coins[1], moves_x=steps, moves_y=steps))

@@ -11,6 +11,8 @@ Each :class:`Finding` names the rule it breaks:
 * ``verdict``: a pool with fresh prices has exactly the level that the exact judge gives it, none too early, none
   missed;
 * ``admitted``: what was just accepted, and is not a reduction, leaves its account above every line;
+* ``rounding``: what a command leaves below the quantum is a few quanta an account, never a fee or a PnL;
+* ``standing``: no step of a liquidation is taken on a pool that has headroom;
 * ``flat pays nothing``: no account without a position bears the loss of another;
 * ``replay``: the journal's commands give the journal's events, and its snapshots are what the replay comes to.
 """
@@ -18,7 +20,7 @@ Each :class:`Finding` names the rule it breaks:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
@@ -26,7 +28,7 @@ from crossmargin.clearing.commands import (
     AnyCommand,
     ChangeRules,
     PlaceOrder,
-    SetLeverage,
+    Send,
     SetMarginMode,
     Transfer,
     Withdraw,
@@ -36,9 +38,19 @@ from crossmargin.clearing.commands import (
 from crossmargin.clearing.decide import apply
 from crossmargin.clearing.desk import check
 from crossmargin.clearing.events import Event, text
-from crossmargin.clearing.journal import GENESIS, Journal, Record
-from crossmargin.clearing.ledger import BONUS, WALLET
-from crossmargin.clearing.state import AccountState, State, as_account, dump, load, pocket, rules_of_json, state_hash
+from crossmargin.clearing.journal import GENESIS, Journal, Record, Snapshot
+from crossmargin.clearing.ledger import BONUS, VENUE, WALLET
+from crossmargin.clearing.state import (
+    AccountState,
+    State,
+    as_account,
+    dump,
+    load,
+    pocket,
+    pool_of,
+    rules_of_json,
+    state_hash,
+)
 from crossmargin.clearing.watch import Watch, judged, level_of, needed, stale
 from crossmargin.engine.rooms import tightest
 from crossmargin.errors import CrossmarginError
@@ -130,7 +142,8 @@ def _verdicts(state: State) -> Iterator[Finding]:
 
 # one command ----------------------------------------------------------------------------------------------------------
 
-_ADMITTED = (PlaceOrder, Withdraw, Transfer, SetLeverage, SetMarginMode)
+_ADMITTED = (PlaceOrder, Withdraw, Send, Transfer, SetMarginMode)
+"""Commands that leave their pools above every line; a higher leverage frees margin and may be set below one."""
 
 
 def audit_command(state: State, command: AnyCommand, events: list[Event]) -> tuple[Finding, ...]:
@@ -138,25 +151,40 @@ def audit_command(state: State, command: AnyCommand, events: list[Event]) -> tup
     if events and events[0]["event"] == "rejected":
         return ()
     with localcontext(CONTEXT):
-        return tuple(_admitted(state, command, events)) + tuple(_payers(state, events))
+        return (
+            *_admitted(state, command, events),
+            *_payers(state, events),
+            *_rounding(state, events),
+            *_standing(events),
+        )
 
 
 def _admitted(state: State, command: AnyCommand, events: list[Event]) -> Iterator[Finding]:
-    name = getattr(command, "account", None)
-    own = state.accounts.get(name) if isinstance(name, str) else None
-    if own is None or not isinstance(command, _ADMITTED) or getattr(command, "reduce_only", False):
+    if not isinstance(command, _ADMITTED) or (isinstance(command, PlaceOrder) and command.reduce_only):
         return
-    if isinstance(command, SetLeverage | SetMarginMode) and all(event["event"] != "position" for event in events):
-        return  # a setting of what is not held yet
-    account = as_account(state, own)
-    asset = command.asset if isinstance(command, Withdraw) else ""
-    for pool_name, pool in judged(state, account).items():
+    own = state.accounts.get(command.account)
+    if own is None or (isinstance(command, SetMarginMode) and all(event["event"] != "position" for event in events)):
+        return  # the insurance fund; a setting of what is not held yet
+    concerned = _concerned(state, own, command)
+    for pool_name, pool in judged(state, as_account(state, own)).items():
         room = tightest(pool)
-        names = {"account", asset} if asset else needed(state, account, pool)
-        concerns = pool_name in names if asset else getattr(command, "symbol", "") in names
-        lower = isinstance(command, SetLeverage)  # a higher leverage frees margin and may be set below a line
-        if concerns and not lower and (room is None or room < 0):
+        if pool_name in concerned and (room is None or room < 0):
             yield Finding(rule="admitted", where=f"{own.id} {pool_name}", what=f"{command.kind} leaves room {room}")
+
+
+def _concerned(
+    state: State, own: AccountState, command: PlaceOrder | Withdraw | Send | Transfer | SetMarginMode
+) -> set[str]:
+    """The pools that a command takes from or moves: a pocket's order is no concern of the shared pool."""
+    if isinstance(command, Withdraw | Send):
+        return {"account", command.asset}
+    key = (command.symbol, command.position_side)
+    shared, pocket_of = (pool_of(state.rules[own.profile], *key, isolated=isolated) for isolated in (False, True))
+    if isinstance(command, PlaceOrder):
+        return {pocket_of if key in own.isolated else shared}
+    if isinstance(command, Transfer):
+        return {shared if command.amount > 0 else pocket_of}
+    return {shared, pocket_of}
 
 
 def _payers(state: State, events: list[Event]) -> Iterator[Finding]:
@@ -168,15 +196,31 @@ def _payers(state: State, events: list[Event]) -> Iterator[Finding]:
                 yield Finding(rule="flat pays nothing", where=owner, what=f"{amount} {asset}")
 
 
+def _standing(events: list[Event]) -> Iterator[Finding]:
+    for event in events:
+        if event["event"] == "liquidation" and Decimal(event["headroom_before"]) > 0:
+            where = f"{event['account']} {event['pool']}"
+            yield Finding(rule="standing", where=where, what=f"{event['step']} at headroom {event['headroom_before']}")
+
+
+def _rounding(state: State, events: list[Event]) -> Iterator[Finding]:
+    for event in events:
+        for owner, place, asset, amount in event["entries"] if event["event"] == "posted" else ():
+            most = 4 * len(state.accounts) * state.quantum(asset)
+            if (owner, place) == (VENUE, "rounding") and abs(Decimal(amount)) > most:
+                yield Finding(rule="rounding", where=event["why"], what=f"{amount} {asset}, at most {text(most)}")
+
+
 # one journal ----------------------------------------------------------------------------------------------------------
 
 
-def verify(journal: Journal) -> Verification:
+def verify(journal: Journal, progress: Callable[[int], None] = lambda _: None) -> Verification:
     """Go through a journal from its first record: the chain, every event decided again, every snapshot, the books.
 
-    The first record that is not right ends it; ``records`` counts those before it.
+    The first record that is not right ends it; ``records`` counts those before it. The journal is read as it goes: what
+    is held at a time is the books and a few thousand records. ``progress`` is told every thousandth place.
     """
-    kept = {snapshot.seq: snapshot for snapshot in journal.snapshots()}
+    kept = set(journal.snapshot_places())
     state, watch, count, chain = State(), Watch(), 0, GENESIS
     findings: list[Finding] = []
     for record in journal.records():
@@ -185,12 +229,9 @@ def verify(journal: Journal) -> Verification:
             findings.append(Finding(rule="replay", where=f"record {count + 1}", what=wrong))
             break
         count, chain = record.seq, record.hash
-        snapshot = kept.get(count)
-        if snapshot is not None and (snapshot.chain, snapshot.hash, snapshot.state) != (
-            chain,
-            state_hash(state),
-            dump(state),
-        ):
+        if count % 1000 == 0:
+            progress(count)
+        if count in kept and journal.snapshot_at(count) != Snapshot(count, chain, state_hash(state), dump(state)):
             findings.append(Finding(rule="replay", where=f"snapshot {count}", what="is not what the replay comes to"))
     if state.settings is not None:
         findings += audit(state)

@@ -41,6 +41,8 @@ MAX_LINE = 1_000_000
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
 AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Asset = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,24}$")]
+Partition = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,15}$")]
+TransferId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,35}$")]
 INSURANCE_FUND = "@insurance_fund"
 
 
@@ -67,7 +69,8 @@ class Start(Command):
     ``max_age_seconds``: a price older than this decides nothing. ``max_move``: the largest relative move of a price
     between two fresh ticks; a larger one must be ``confirmed``. ``max_step_seconds``: the furthest the clock may jump
     between two commands; ``resume`` sets it right. ``grace_seconds``: no liquidation so long after a ``resume``.
-    ``max_orders``: resting orders an account may have.
+    ``max_orders``: resting orders an account may have. ``partition``: the name of these books among several, see
+    :mod:`crossmargin.clearing.partitions`.
     """
 
     kind: Literal["start"] = "start"
@@ -78,6 +81,7 @@ class Start(Command):
     max_step_seconds: Annotated[Positive, Field(le=31_622_400)] = Decimal(3600)
     grace_seconds: Annotated[NonNegative, Field(le=86400)] = Decimal(0)
     max_orders: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 200
+    partition: Partition | None = None
 
 
 class ChangeRules(Command):
@@ -125,6 +129,63 @@ class Transfer(Command):
     symbol: ContractSymbol
     position_side: PositionSide = "net"
     amount: Quantity
+
+
+class _Transit(Command):
+    """A command about a transfer between partitions: its id says which, so that each can happen once only."""
+
+    transfer_id: TransferId
+
+    def name(self) -> str:
+        """The one ``command_id`` that it may have."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if self.command_id != self.name():
+            raise ValueError(f"command_id: must be {self.name()}, so that this happens once only")
+        return self
+
+
+class Send(_Transit):
+    """An amount that leaves for an account of another partition; from then on it is in transit."""
+
+    kind: Literal["send"] = "send"
+    account: AccountId | Literal["@insurance_fund"]
+    asset: Asset
+    amount: Positive
+    to_partition: Partition
+    to_account: AccountId | Literal["@insurance_fund"]
+
+    def name(self) -> str:
+        """``send:`` and the transfer's id."""
+        return f"send:{self.transfer_id}"
+
+
+class Receive(_Transit):
+    """An amount that arrives from another partition; a refusal is final, and the amount goes back."""
+
+    kind: Literal["receive"] = "receive"
+    account: AccountId | Literal["@insurance_fund"]
+    asset: Asset
+    amount: Positive
+    from_partition: Partition
+    to_partition: Partition
+
+    def name(self) -> str:
+        """``receive:``, the partition it comes from and the transfer's id."""
+        return f"receive:{self.from_partition}:{self.transfer_id}"
+
+
+class CloseTransfer(_Transit):
+    """The end of a transfer where it began: it has arrived, or it was refused there and comes back."""
+
+    kind: Literal["close_transfer"] = "close_transfer"
+    arrived: bool
+
+    def name(self) -> str:
+        """``close:`` and the transfer's id."""
+        return f"close:{self.transfer_id}"
 
 
 class GrantBonus(Command):
@@ -275,6 +336,9 @@ AnyCommand = (
     | Deposit
     | Withdraw
     | Transfer
+    | Send
+    | Receive
+    | CloseTransfer
     | GrantBonus
     | SetLeverage
     | SetMarginMode
@@ -309,7 +373,7 @@ def read(line: str | bytes, rules_of: RulesOf | None = None) -> tuple[AnyCommand
     if len(line) > MAX_LINE:
         raise AccountError("command", (Fault("(line)", f"{len(line)} bytes", f"is longer than {MAX_LINE} bytes"),))
     try:
-        raw = _DECODE(line if isinstance(line, str) else line.decode())
+        raw = decode(line if isinstance(line, str) else line.decode())
     except (ValueError, RecursionError) as error:
         raise AccountError("command", (Fault("(line)", "", f"is not JSON: {error}"),)) from None
     return read_object(raw, rules_of)
@@ -334,7 +398,8 @@ def read_object(raw: Any, rules_of: RulesOf | None = None) -> tuple[AnyCommand, 
     return command, canonical(raw)
 
 
-_DECODE = json.JSONDecoder(parse_float=Decimal, parse_constant=str).decode
+decode = json.JSONDecoder(parse_float=Decimal, parse_constant=str).decode
+"""A JSON text as Python has it, numbers read exactly."""
 
 
 def canonical(value: Any) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from crossmargin.clearing.commands import AnyCommand, RulesOf, canonical, read
@@ -35,6 +36,7 @@ class Desk:
         """``rules_of`` loads the rules that a ``change_rules`` names."""
         self.journal = journal
         self._rules_of = rules_of
+        self._behind = True
         self._restore()
 
     def _restore(self) -> None:
@@ -49,12 +51,16 @@ class Desk:
         self.watch.cold = {own.id for own in self.state.accounts.values() if own.positions or own.levels}
         # a hash says only that an id may be known: the journal is asked about those
         self._ids = {hash(name) for name in self.journal.command_ids(self.seq)}
+        self._behind = False
 
     def submit(self, lines: Sequence[str | bytes]) -> list[str]:
         """Apply a group of command lines; their answers, one JSON line each, once all of them are durable.
 
-        Raises :class:`JournalError` where the group could not be written; then none of it has happened.
+        Raises :class:`JournalError` where the group could not be written; then none of it has happened, or, where the
+        connection was lost on the way, all of it: sent again it is answered as the journal has it.
         """
+        if self._behind:
+            self._restore()
         parsed = [_parsed(line, self._rules_of) for line in lines]
         known = self._known([one for one in parsed if isinstance(one, tuple)])
         records: list[Record] = []
@@ -73,7 +79,9 @@ class Desk:
                 answers.append(before.answer if before.command == words else _other_content(command))
             self.journal.append(records)
         except Exception:
-            self._restore()
+            self._behind = True  # the books are ahead of the journal: nothing is taken until they are read again
+            with suppress(JournalError):
+                self._restore()
             raise
         self._ids.update(hash(record.command_id) for record in records)
         return answers
@@ -113,6 +121,11 @@ def answer(record: Record) -> str:
     return f'{head},"events":{record.events},"seq":{record.seq}}}'
 
 
+def unwritten(said: str) -> bool:
+    """Whether an answer is of a line that left no trace: no command, or one whose group could not be written."""
+    return said.endswith('"seq":null}')
+
+
 def _other_content(command: AnyCommand) -> str:
     why = "is known with another content; a new command needs a new id"
     faults = [{"path": "command_id", "value": command.command_id, "why": why}]
@@ -125,7 +138,8 @@ def _other_content(command: AnyCommand) -> str:
 def _restored(journal: Journal) -> tuple[State, int, str]:
     """The books as the journal has them: the newest snapshot that is whole, and the records after it."""
     state, seq, chain = State(), 0, GENESIS
-    for snapshot in journal.snapshots():
+    for place in journal.snapshot_places():
+        snapshot = journal.snapshot_at(place)
         if text_hash(snapshot.state) == snapshot.hash:
             state, seq, chain = load(snapshot.state), snapshot.seq, snapshot.chain
             break
@@ -143,8 +157,10 @@ def check(record: Record, seq: int, chain: str) -> None:
         why = f"record {seq + 1} is missing: after {seq} comes {record.seq}"
     elif chained(chain, record.seq, record.at, record.command, record.events) != record.hash:
         why = f"record {record.seq} is not what was written: its hash does not fit"
+    elif f'"command_id":"{record.command_id}"' not in record.command:
+        why = f"record {record.seq} is not what was written: its command has another id"
     if why is not None:
-        raise JournalError(f"record {seq + 1}", (Fault("hash", record.hash, why),))
+        raise JournalError(f"record {seq + 1}", (Fault("record", record.hash, why),))
 
 
 def fold(state: State, record: Record) -> None:

@@ -16,6 +16,7 @@ the two cannot differ. An event states what is, not how it came about: evolving 
 | ``funding_settled``, ``interest_accrued`` | the interval that is done, and its rate |
 | ``level`` | the level of the ladder that a pool has reached; null = none |
 | ``liquidation`` | a step of the programme that was taken, and where the programme goes on |
+| ``sent``, ``transfer_closed`` | a transfer to another partition that is under way; one that is done |
 | ``halted``, ``resumed`` | |
 | ``rejected`` | ``code``, ``why``, ``accepted``; nothing else has changed |
 """

@@ -121,6 +121,14 @@ class Journal:
                 found[row[2]] = Record(*row)
         return found
 
+    def unanswered(self, first: str, then: str) -> list[Record]:
+        """The records whose command id is ``first`` and a name, where none is ``then`` and that name."""
+        other = _RECORDS.alias()
+        name = sa.func.substr(_RECORDS.c.command_id, len(first) + 1)
+        followed = sa.exists().where(other.c.command_id == sa.literal(then).concat(name))
+        query = _RECORDS.select().where(_RECORDS.c.command_id.like(f"{first}%"), ~followed).order_by(_RECORDS.c.seq)
+        return [Record(*row) for row in self._rows(query)]
+
     def command_ids(self, up_to: int, chunk: int = 100_000) -> Iterator[str]:
         """The ids of every command up to a place."""
         for start in range(0, up_to, chunk):
@@ -138,11 +146,18 @@ class Journal:
                 return
             after = rows[-1][0]
 
-    def snapshots(self) -> Iterator[Snapshot]:
-        """The snapshots, newest first."""
-        for (seq,) in self._rows(sa.select(_SNAPSHOTS.c.seq).order_by(_SNAPSHOTS.c.seq.desc())):
-            for row in self._rows(_SNAPSHOTS.select().where(_SNAPSHOTS.c.seq == seq)):
-                yield Snapshot(*row)
+    def snapshot_places(self) -> list[int]:
+        """The records after which a snapshot is kept, newest first."""
+        return [seq for (seq,) in self._rows(sa.select(_SNAPSHOTS.c.seq).order_by(_SNAPSHOTS.c.seq.desc()))]
+
+    def snapshot_at(self, seq: int) -> Snapshot:
+        """The snapshot after a record, one of :meth:`snapshot_places`."""
+        (row,) = self._rows(_SNAPSHOTS.select().where(_SNAPSHOTS.c.seq == seq))
+        return Snapshot(*row)
+
+    def length(self) -> int:
+        """How many records there are: the place of the last."""
+        return int(self._rows(sa.select(sa.func.coalesce(sa.func.max(_RECORDS.c.seq), 0)))[0][0])
 
     def _rows(self, query: Any) -> list[Any]:
         try:

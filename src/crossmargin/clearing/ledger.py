@@ -14,6 +14,7 @@ owner ``@outside``. A negative balance is owed, or, on the venue's side, has bee
 | ``insurance_fund`` | the insurance fund |
 | ``bad_debt`` | losses that nobody was left to bear, negative |
 | ``rounding`` | what lies below the quantum of an account |
+| ``in_transit`` | what was sent to other partitions less what came from them; over all partitions: what is under way |
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from typing import NamedTuple
 
 VENUE, OUTSIDE = "@venue", "@outside"
 WALLET, BONUS = "wallet", "bonus"
-PLACES = ("market", "fees", "funding", "interest", "exchange", "bonus", "insurance_fund", "bad_debt", "rounding")
 _ZERO = Decimal(0)
 _UNIT = Decimal(1).scaleb(-18)
 

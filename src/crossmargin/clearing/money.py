@@ -9,8 +9,11 @@ from crossmargin.clearing import events
 from crossmargin.clearing.commands import (
     INSURANCE_FUND,
     AccrueInterest,
+    CloseTransfer,
     Deposit,
     GrantBonus,
+    Receive,
+    Send,
     SettleFunding,
     Transfer,
     Withdraw,
@@ -45,19 +48,29 @@ def _in_quanta(state: State, asset: str, amount: Decimal) -> None:
         raise CommandRejected(asset, "wrong_size", f"is finer than {text(quantum)} {asset}", {"amount": most})
 
 
+_OUT = (OUTSIDE, WALLET)
+_TRANSIT = (VENUE, "in_transit")
+
+
 def deposit(state: State, _watch: Watch, command: Deposit) -> Decision:
     """Money arrives; nothing can get worse by it."""
+    return _arrived(state, command, _OUT, "deposit")
+
+
+def _arrived(state: State, command: Deposit | Receive, source: tuple[str, str], why: str) -> Decision:
     _in_quanta(state, command.asset, command.amount)
-    owner, place = command.account, WALLET
-    if command.account == INSURANCE_FUND:
-        owner, place = VENUE, "insurance_fund"
-    else:
+    if command.account != INSURANCE_FUND:
         account_of(state, command.account)
     entries = [
-        Entry(OUTSIDE, WALLET, command.asset, -command.amount),
-        Entry(owner, place, command.asset, command.amount),
+        Entry(*source, command.asset, -command.amount),
+        Entry(*_place(command.account), command.asset, command.amount),
     ]
-    return Decision([events.posted("deposit", entries)], dirty=_if_level(state, command.account))
+    return Decision([events.posted(why, entries)], dirty=_if_level(state, command.account))
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Where the money of an account, or of the insurance fund, lies."""
+    return (VENUE, "insurance_fund") if name == INSURANCE_FUND else (name, WALLET)
 
 
 def grant_bonus(state: State, _watch: Watch, command: GrantBonus) -> Decision:
@@ -82,34 +95,76 @@ def _if_level(state: State, name: str) -> frozenset[str]:
 
 def withdraw(state: State, _watch: Watch, command: Withdraw) -> Decision:
     """Money leaves if the pool keeps its lines and the venue's withdrawal rule is met."""
+    return _left(state, command, _OUT, "withdrawal")
+
+
+def _left(state: State, command: Withdraw | Send, target: tuple[str, str], why: str) -> Decision:
     _in_quanta(state, command.asset, command.amount)
     _not_halted(state)
     if command.account == INSURANCE_FUND:
-        return _from_fund(state, command)
+        _fund_must_hold(state, command)
+        entries = [
+            Entry(*_place(INSURANCE_FUND), command.asset, -command.amount),
+            Entry(*target, command.asset, command.amount),
+        ]
+        return Decision([events.posted(why, entries)])
     own = account_of(state, command.account)
     rules = state.rules[own.profile]
     account = as_account(state, own)
     _must_leave(state, own, account, command.asset, command.amount, leaving=True)
     entries = [
         Entry(own.id, WALLET, command.asset, -command.amount),
-        Entry(OUTSIDE, WALLET, command.asset, command.amount),
+        Entry(*target, command.asset, command.amount),
     ]
     bonus = state.ledger.balance(own.id, BONUS, command.asset)
     if bonus and rules.slots.bonus is not None and rules.slots.bonus.forfeited_on_transfer:
         entries += [Entry(own.id, BONUS, command.asset, -bonus), Entry(VENUE, BONUS, command.asset, bonus)]
-    return Decision([events.posted("withdrawal", entries)], dirty=frozenset([own.id]))
+    return Decision([events.posted(why, entries)], dirty=frozenset([own.id]))
 
 
-def _from_fund(state: State, command: Withdraw) -> Decision:
+def _fund_must_hold(state: State, command: Withdraw | Send) -> None:
     held = state.ledger.balance(VENUE, "insurance_fund", command.asset)
     if command.amount > held:
         why = f"the insurance fund holds {text(held)} {command.asset}"
         raise CommandRejected(command.account, "insufficient_balance", why, {"amount": text(held)})
-    entries = [
-        Entry(VENUE, "insurance_fund", command.asset, -command.amount),
-        Entry(OUTSIDE, WALLET, command.asset, command.amount),
-    ]
-    return Decision([events.posted("withdrawal", entries)])
+
+
+# between partitions ---------------------------------------------------------------------------------------------------
+
+
+def send(state: State, _watch: Watch, command: Send) -> Decision:
+    """Money leaves for another partition, by the rules of a withdrawal."""
+    if state.venue.partition is None:
+        raise CommandRejected(command.account, "wrong_state", "these books are no partition of a venue")
+    decision = _left(state, command, _TRANSIT, "sent")
+    sent: events.Event = {
+        "event": "sent",
+        "transfer_id": command.transfer_id,
+        "account": command.account,
+        "asset": command.asset,
+        "amount": text(command.amount),
+    }
+    return decision._replace(events=[*decision.events, sent])
+
+
+def receive(state: State, _watch: Watch, command: Receive) -> Decision:
+    """Money arrives from another partition."""
+    if state.venue.partition != command.to_partition:
+        why = f"these are the books of partition {state.venue.partition}"
+        raise CommandRejected(command.account, "wrong_state", why, {"to_partition": str(state.venue.partition)})
+    return _arrived(state, command, _TRANSIT, "received")
+
+
+def close_transfer(state: State, _watch: Watch, command: CloseTransfer) -> Decision:
+    """A transfer has arrived, or comes back to where it was sent from."""
+    sent = state.sent.get(command.transfer_id)
+    if sent is None:
+        raise CommandRejected(command.transfer_id, "unknown_name", "no transfer of that id is under way")
+    closed: events.Event = {"event": "transfer_closed", "transfer_id": command.transfer_id}
+    if command.arrived:
+        return Decision([closed])
+    entries = [Entry(*_TRANSIT, sent.asset, -sent.amount), Entry(*_place(sent.account), sent.asset, sent.amount)]
+    return Decision([events.posted("sent back", entries), closed], dirty=_if_level(state, sent.account))
 
 
 def _not_halted(state: State) -> None:
@@ -244,11 +299,10 @@ def settle_funding(state: State, _watch: Watch, command: SettleFunding) -> Decis
         own = state.accounts[name]
         rules = state.rules[own.profile]
         slot = rules.slots.funding
-        if slot is not None and slot.cap is not None and abs(command.rate) > slot.cap:
-            why = f"{rules.profile} caps funding at {text(slot.cap)} an interval"
-            raise CommandRejected(
-                command.symbol, "implausible", why, {"rate": f"-{text(slot.cap)} to {text(slot.cap)}"}
-            )
+        cap = None if slot is None else slot.cap_of(command.symbol)
+        if cap is not None and abs(command.rate) > cap:
+            why = f"{rules.profile} caps funding at {text(cap)} an interval"
+            raise CommandRejected(command.symbol, "implausible", why, {"rate": f"-{text(cap)} to {text(cap)}"})
         source = symbol.base if slot is not None and slot.price == "oracle" else command.symbol
         if stale(state, [source]):
             raise CommandRejected(command.symbol, "stale_prices", f"no fresh price of {source}", {"first": source})

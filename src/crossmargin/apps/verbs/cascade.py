@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, case_reader, print_json
-from crossmargin.errors import Fault, ProfileError
+from crossmargin.apps.options import File, Json, On, ProfileName, asked, named_numbers, print_json, read_subject
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from crossmargin.analytics.cascade import Cascade
     from crossmargin.engine.closing import Entry
     from crossmargin.engine.liquidation import Step
@@ -54,42 +51,23 @@ def cascade(
     on: On = None,
 ) -> None:
     """Walk the liquidation step by step: orders, reductions, take-over, fees, insurance fund, what the owner keeps."""
-    from decimal import Decimal
+    from crossmargin.apps import questions
 
-    from crossmargin.analytics.cascade import cascades
-
-    read = case_reader(file)
-    case = read(profile, on)
-    rules = [case.rules, *(read(name, on).rules for name in other or ())]
-    found = cascades(
-        case.account,
-        case.market,
-        rules,
-        direction=None if coin is None else {coin: Decimal(1)},
-        side="up" if up else "down",
-        gap=_amount("--gap", gap, gap),
-        insurance_fund=dict(_named(pair) for pair in fund or ()),
+    options = asked(
+        questions.CascadeOptions,
+        **{"with": other},
+        coin=coin,
+        up=up,
+        gap=gap,
+        fund=named_numbers("--fund", fund),
     )
+    found = questions.cascade(read_subject(file, profile, on), options)
     if json:
-        print_json({"cascades": found})
+        print_json(found)
     else:
-        _show(found)
-    kinds = {one.kind for one in found}
+        _show(found["cascades"])
+    kinds = {one.kind for one in found["cascades"]}
     raise typer.Exit(4 if "already" in kinds else 5 if "unknown" in kinds else 0)
-
-
-def _amount(option: str, given: str, text: str) -> Decimal:
-    from crossmargin.model.number import parse_decimal
-
-    try:
-        return parse_decimal(text)
-    except ValueError as error:
-        raise ProfileError(option, (Fault(option, given, str(error)),)) from None
-
-
-def _named(pair: str) -> tuple[str, Decimal]:
-    currency, _, amount = pair.partition("=")
-    return currency, _amount("--fund", pair, amount)
 
 
 def _show(found: tuple[Cascade, ...]) -> None:

@@ -6,7 +6,7 @@ import gc
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossmargin.apps.options import Json, print_json
+from crossmargin.apps.verbs.partitions import partitions
 from crossmargin.errors import Fault, JournalError, ProfileError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ JournalOf = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    clearing.add_typer(partitions, name="partitions")
     app.add_typer(clearing, name="clearing")
 
 
@@ -60,7 +62,7 @@ def init(
             "--set",
             metavar="NAME=VALUE",
             help="A setting: max_age_seconds, max_move, max_step_seconds, grace_seconds, max_orders, "
-            "default_quantum, quantum.ASSET.",
+            "default_quantum, quantum.ASSET, partition.",
         ),
     ] = None,
     json: Json = False,
@@ -122,7 +124,7 @@ def serve_stdin(journal: JournalOf = "clearing.db") -> None:
     from crossmargin.clearing.commands import canonical
 
     with _desk(journal) as desk:
-        for lines in _groups():
+        for lines in groups():
             try:
                 answers = desk.submit(lines)
             except JournalError as error:  # nothing of the group has happened; the next may go through
@@ -134,7 +136,7 @@ def serve_stdin(journal: JournalOf = "clearing.db") -> None:
             sys.stdout.flush()
 
 
-def _groups() -> Iterator[list[bytes]]:
+def groups() -> Iterator[list[bytes]]:
     """What has arrived on standard input, whole lines, without waiting for more than the first of them."""
     rest = b""
     source = sys.stdin.fileno()
@@ -158,8 +160,8 @@ def verify(journal: JournalOf = "clearing.db", json: Json = False) -> None:
     """Replay the journal from its first record: the hash chain, every event decided again, snapshots, invariants."""
     from crossmargin.clearing.audit import verify as check
 
-    with _journal(_known(journal)) as opened:
-        found = check(opened)
+    with _journal(_known(journal)) as opened, _progress(opened.length()) as told:
+        found = check(opened, told)
     if json:
         print_json(found)
     else:
@@ -184,22 +186,16 @@ def balances(
     json: Json = False,
 ) -> None:
     """Show what everybody holds, by owner, place and asset, and that each asset adds up to zero."""
-    from crossmargin.clearing.events import text
+    from crossmargin.clearing.statement import balances as held
 
     with _desk(journal) as desk:
-        state = desk.state
-    rows = [
-        {"owner": name, "place": place, "asset": asset, "amount": text(amount)}
-        for name in sorted(state.ledger.owners)
-        if owner in (None, name)
-        for (place, asset), amount in sorted(state.ledger.owners[name].items())
-    ]
+        found = held(desk.state, owner)
     if json:
-        print_json({"balances": rows, "totals": {asset: text(v) for asset, v in state.ledger.totals().items()}})
+        print_json(found)
         return
     from crossmargin.apps import tables
 
-    cells = [[row["owner"], row["place"], row["asset"], row["amount"]] for row in rows]
+    cells = [[row["owner"], row["place"], row["asset"], row["amount"]] for row in found["balances"]]
     tables.console.print(tables._figures("Balances", ["owner", "place", "asset", "amount"], cells, left=3))
 
 
@@ -210,15 +206,24 @@ def export(
     commands: Annotated[bool, typer.Option("--commands", help="The commands alone, as `apply` takes them.")] = False,
 ) -> None:
     """Print the journal as JSON lines: place, time, command, events and hash of each record."""
+    from crossmargin.clearing.statement import line
+
     with _journal(_known(journal)) as opened:
         for record in opened.records(after):
-            if commands:
-                typer.echo(record.command)
-            else:
-                typer.echo(
-                    f'{{"at":"{record.at}","command":{record.command},"events":{record.events},'
-                    f'"hash":"{record.hash}","seq":{record.seq}}}'
-                )
+            typer.echo(record.command if commands else line(record))
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, where somebody looks at it, for as long as records are gone through."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    shown = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
+        task = bar.add_task("records", total=total)
+        yield lambda count: bar.update(task, completed=count)
 
 
 def _known(journal: str) -> str:
@@ -246,12 +251,13 @@ def _desk(journal: str, *, new: bool = False) -> Iterator[Desk]:
     from crossmargin.clearing.desk import Desk
 
     with _journal(journal if new else _known(journal)) as opened:
-        desk = Desk(opened, _rules_of)
+        desk = Desk(opened, rules_of)
         gc.freeze()  # what is restored stays: collections need not go through it again and again
         yield desk
 
 
-def _rules_of(profile: str, on: str) -> Rules:
+def rules_of(profile: str, on: str) -> Rules:
+    """The rules that a ``change_rules`` names, from the profiles that are installed."""
     from crossmargin.files.profiles import load_profile
 
     return load_profile(profile).on(datetime.fromisoformat(on))

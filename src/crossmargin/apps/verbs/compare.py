@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, case_reader, exit_code, print_json
+from crossmargin.apps.options import File, Json, On, ProfileName, asked, exit_code, print_json, read_subject
 
 if TYPE_CHECKING:
     from crossmargin.analytics.comparison import Comparison, ComparisonRow
@@ -41,21 +41,17 @@ def compare(
     on: On = None,
 ) -> None:
     """Compare margin modes and venues on the same positions: efficiency, what each default takes, thresholds."""
-    from crossmargin.analytics.comparison import compare as ask
+    from crossmargin.apps import questions
 
-    read = case_reader(file)
-    others = []
-    for text in other or ():
-        name, _, date = text.partition("@")
-        others.append(read(name or profile, date or on).rules)
-    case = read(profile, on)
-    found = ask(*case, others, modes=[m.value for m in mode] if mode else None)
+    subject = read_subject(file, profile, on)
+    options = asked(questions.CompareOptions, **{"with": other}, mode=[m.value for m in mode] if mode else None)
+    found = questions.compare(subject, options)
     if json:
         print_json(found)
     else:
         _show(found)
     # a row that could not be judged may be that of the account's own rules
-    raise typer.Exit(5 if any(row.admitted is None for row in found.rows) else exit_code(case))
+    raise typer.Exit(5 if any(row.admitted is None for row in found.rows) else exit_code(subject.case))
 
 
 def _show(found: Comparison) -> None:

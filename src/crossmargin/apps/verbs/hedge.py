@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, exit_code, named_numbers, print_json, read_case
-from crossmargin.errors import Fault, ProfileError
+from crossmargin.apps.options import (
+    File,
+    Json,
+    On,
+    ProfileName,
+    asked,
+    exit_code,
+    named_numbers,
+    print_json,
+    read_subject,
+)
 
 if TYPE_CHECKING:
     from crossmargin.analytics.hedge import HedgeChoice, HedgeEffect, NeutralPair, Requirement
@@ -52,35 +61,30 @@ def hedge(
     ] = None,
 ) -> None:
     """Say what each position needs, what trades would free (--trade), and which hedge restores a target (--use)."""
-    from crossmargin.analytics import hedge as ask
+    from crossmargin.apps import questions
 
-    case = read_case(file, profile, on)
-    chosen = None if leverage is None else named_numbers("--leverage", [f"leverage={leverage}"])["leverage"]
-    if by not in ("fee", "margin"):
-        raise ProfileError("--by", (Fault("--by", by, "must be fee or margin"),))
-    ranking: Any = by
-    if trade:
-        effect = ask.hedge(*case, named_numbers("--trade", trade), leverage=chosen)
-        _print(effect, _show_effect, json=json)
-        unknown = any(change.after is not None and change.after.initial_margin is None for change in effect.pools)
-    elif use:
-        choices = ask.best_hedge(
-            *case,
-            [named_numbers("--use", name.split(",")) if "=" in name else name for name in use],
-            headroom=named_numbers("--headroom", [f"headroom={headroom}"])["headroom"],
-            distance=named_numbers("--distance", [f"distance={distance}"])["distance"],
-            pool=pool,
-            by=ranking,
-            leverage=chosen,
-        )
-        _print({"choices": choices}, lambda found: _show_choices(found["choices"]), json=json)
-        unknown = any(choice.openable is None and choice.reason is None for choice in choices)
+    subject = read_subject(file, profile, on)
+    options = asked(
+        questions.HedgeOptions,
+        trade=named_numbers("--trade", trade),
+        use=[named_numbers("--use", name.split(",")) if "=" in name else name for name in use or ()],
+        headroom=headroom,
+        distance=distance,
+        pool=pool,
+        by=by,
+        leverage=leverage,
+    )
+    found = questions.hedge(subject, options)
+    if options.trade:
+        _print(found, _show_effect, json=json)
+        unknown = any(change.after is not None and change.after.initial_margin is None for change in found.pools)
+    elif options.use:
+        _print(found, lambda found: _show_choices(found["choices"]), json=json)
+        unknown = any(choice.openable is None and choice.reason is None for choice in found["choices"])
     else:
-        rows = ask.requirements(*case)
-        needs = {"requirements": rows, "pairs": ask.neutral_pairs(*case)}
-        _print(needs, lambda found: _show_needs(found["requirements"], found["pairs"]), json=json)
-        unknown = any(row.marginal_initial is None for row in rows)
-    raise typer.Exit(exit_code(case, unknown=unknown))
+        _print(found, lambda found: _show_needs(found["requirements"], found["pairs"]), json=json)
+        unknown = any(row.marginal_initial is None for row in found["requirements"])
+    raise typer.Exit(exit_code(subject.case, unknown=unknown))
 
 
 def _print(found: Any, show: Any, *, json: bool) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, exit_code, print_json, read_case
-from crossmargin.errors import Fault, ProfileError
+from crossmargin.apps.options import File, Json, On, ProfileName, asked, exit_code, print_json, read_subject
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -58,19 +57,20 @@ def max_order(
     on: On = None,
 ) -> None:
     """Find the largest order that the rules admit, fees included: one last digit more would be refused."""
-    from crossmargin.analytics.limits import max_order as ask
+    from crossmargin.apps import questions
 
-    case = read_case(file, profile, on)
-    found = ask(
-        *case,
-        symbol,
-        side.value,
-        price=_number("--price", price),
-        leverage=_number("--leverage", leverage),
-        fee_rate=_number("--fee-rate", fee_rate),
+    subject = read_subject(file, profile, on)
+    options = asked(
+        questions.MaxOrderOptions,
+        symbol=symbol,
+        side=side.value,
+        price=price,
+        leverage=leverage,
+        fee_rate=fee_rate,
         position_side=position_side.value,
         margin_mode=None if margin_mode is None else margin_mode.value,
     )
+    found = questions.max_order(subject, options)
     if json:
         print_json(found)
     else:
@@ -87,7 +87,7 @@ def max_order(
             found.reason,
         )
     unknown = found.quantity is None and not (found.reason or "").startswith("unbounded")
-    raise typer.Exit(exit_code(case, unknown=unknown))
+    raise typer.Exit(exit_code(subject.case, unknown=unknown))
 
 
 def max_withdraw(
@@ -98,25 +98,16 @@ def max_withdraw(
     on: On = None,
 ) -> None:
     """Find the most of an asset that the rules let out: one last digit more would be refused."""
-    from crossmargin.analytics.limits import max_withdraw as ask
+    from crossmargin.apps import questions
 
-    case = read_case(file, profile, on)
-    found = ask(*case, asset)
+    subject = read_subject(file, profile, on)
+    found = questions.max_withdraw(subject, asked(questions.MaxWithdrawOptions, asset=asset))
     if json:
         print_json(found)
     else:
         figures = [("amount", found.amount, asset), ("free_collateral after", found.free_collateral, "")]
         _show(f"take out {asset}", figures, found.binding, found.reason)
-    raise typer.Exit(exit_code(case, unknown=found.amount is None))
-
-
-def _number(option: str, text: str | None) -> Decimal | None:
-    from crossmargin.model.number import parse_decimal
-
-    try:
-        return None if text is None else parse_decimal(text)
-    except ValueError as error:
-        raise ProfileError(option, (Fault(option, text or "", str(error)),)) from None
+    raise typer.Exit(exit_code(subject.case, unknown=found.amount is None))
 
 
 def _show(title: str, figures: list[tuple[str, Decimal | None, str]], binding: str | None, reason: str | None) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, case_reader, print_json
+from crossmargin.apps.options import File, Json, On, ProfileName, asked, print_json, read_subject, write_page
 
 if TYPE_CHECKING:
     from crossmargin.analytics.replay import Liquidation, Run
@@ -45,30 +46,46 @@ def replay(
     enter: Annotated[
         bool, typer.Option("--enter", help="Enter the positions at the first close, whatever entry the file gives.")
     ] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="OUT", help="Write one self-contained page with figures.")
+    ] = None,
     json: Json = False,
     profile: ProfileName = None,
     on: On = None,
 ) -> None:
     """Lead an account through a price and funding history: equity, headroom, funding paid, liquidations."""
-    from crossmargin.analytics.replay import entered
-    from crossmargin.analytics.replay import replay as ask
+    from crossmargin.apps import questions
     from crossmargin.files.history import load_bars
 
-    read = case_reader(file)
-    others = []
-    for text in other or ():
-        name, _, date = text.partition("@")
-        others.append(read(name or profile, date or on).rules)
-    account, market, rules = read(profile, on)
-    bars = load_bars(history)
-    start = entered(account, bars[0]) if enter else account
-    runs = ask(start, market, rules, bars, others=others, modes=[m.value for m in mode or (_Mode.as_held,)])
-    if json:
-        print_json({"runs": runs})
+    subject = read_subject(file, profile, on)._replace(bars=load_bars(history))
+    modes = [m.value for m in mode] if mode else None
+    found = questions.replay(subject, asked(questions.ReplayOptions, **{"with": other}, mode=modes, enter=enter))
+    runs = found["runs"]
+    if html is not None:
+        write_page(html, _page(runs))
+    elif json:
+        print_json(found)
     else:
         _show(runs)
     unknown = any(run.reasons or run.lowest_headroom is None for run in runs)
     raise typer.Exit(4 if any(run.liquidations for run in runs) else 5 if unknown else 0)
+
+
+def _page(runs: tuple[Run, ...]) -> str:
+    from crossmargin.apps.page import plotly_script, render
+    from crossmargin.apps.views import view
+
+    section = view(runs)
+    times = [point.time for run in runs for point in run.points]
+    return render(
+        title="An account through a history",
+        status="liquidation" if any(run.liquidations for run in runs) else "healthy",
+        lead=section.text,
+        sub=f"{min(times):%Y-%m-%d %H:%M} to {max(times):%Y-%m-%d %H:%M} UTC" if times else "",
+        sections=[section],
+        foot="Exact by the rules shown; within a bar the adverse ends are taken together.",
+        script=plotly_script(),
+    )
 
 
 def _show(runs: tuple[Run, ...]) -> None:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, named_numbers, print_json, read_case
-from crossmargin.errors import AccountError, Fault
+from crossmargin.apps.options import File, Json, On, ProfileName, asked, named_numbers, print_json, read_subject
 
 if TYPE_CHECKING:
     from crossmargin.analytics.barrier import LiquidationProbability
@@ -55,42 +54,25 @@ def reverse_stress(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
 ) -> None:
     """Say which plausible move liquidates the account first, how far it is, and how likely within a horizon."""
-    from crossmargin.analytics.barrier import liquidation_probability
-    from crossmargin.analytics.reverse_stress import reverse_stress as ask
-
-    case = read_case(file, profile, on)
-    covariance = _covariance(history, volatility, correlation)
-    found = ask(*case, covariance)
-    chance = None
-    if horizon is not None:
-        numbers = named_numbers("--horizon, --tails", [f"horizon={horizon}"] + ([f"tails={tails}"] if tails else []))
-        chance = liquidation_probability(
-            *case,
-            covariance,
-            horizon_days=numbers["horizon"],
-            degrees_of_freedom=numbers.get("tails"),
-            paths=paths,
-            seed=seed,
-        )
-    if json:
-        print_json({"reverse_stress": found, **({"probability": chance} if chance else {})})
-    else:
-        _show(found, chance, covariance)
-    raise typer.Exit({"already": 4, "unknown": 5}.get(found.kind, 0))
-
-
-def _covariance(history: str | None, volatility: list[str] | None, correlation: str) -> Covariance:
-    from crossmargin.analytics.covariance import correlated, estimate_covariance
+    from crossmargin.apps import questions
     from crossmargin.files.scenarios import load_history
 
-    if (history is None) == (not volatility):
-        why = "give either --history FILE or --volatility COIN=FRACTION for every coin"
-        raise AccountError("reverse-stress", (Fault("--history, --volatility", "", why),))
-    if history is not None:
-        return estimate_covariance(load_history(history))
-    daily = {coin: float(number) for coin, number in named_numbers("--volatility", volatility).items()}
-    shared = float(named_numbers("--correlation", [f"all={correlation}"])["all"])
-    return correlated(daily, shared)
+    options = asked(
+        questions.ReverseStressOptions,
+        history=None if history is None else load_history(history),
+        volatility=named_numbers("--volatility", volatility),
+        correlation=correlation,
+        horizon=horizon,
+        tails=tails,
+        paths=paths,
+        seed=seed,
+    )
+    found = questions.reverse_stress(read_subject(file, profile, on), options)
+    if json:
+        print_json(found)
+    else:
+        _show(found["reverse_stress"], found.get("probability"), questions.covariance_of(options))
+    raise typer.Exit({"already": 4, "unknown": 5}.get(found["reverse_stress"].kind, 0))
 
 
 def _show(found: ReverseStress, chance: LiquidationProbability | None, covariance: Covariance) -> None:

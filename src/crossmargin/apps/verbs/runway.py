@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, named_numbers, print_json, read_case
+from crossmargin.apps.options import File, Json, On, ProfileName, asked, named_numbers, print_json, read_subject
 from crossmargin.errors import AccountError, Fault
 
 if TYPE_CHECKING:
@@ -44,17 +44,15 @@ def runway(
     ] = None,
 ) -> None:
     """Say what funding costs by interval and day, and when it alone brings headroom to zero."""
-    from crossmargin.analytics.funding import runway as ask
+    from crossmargin.apps import questions
 
-    given: dict[str, Any] = {}
-    if quantile:
-        given["quantiles"] = tuple(named_numbers("--quantile", [f"q={q}"])["q"] for q in quantile)
-    found = ask(
-        *read_case(file, profile, on),
+    options = asked(
+        questions.RunwayOptions,
         history=_history(history) if history else None,
+        quantile=quantile,
         paid=named_numbers("--paid", paid),
-        **given,
     )
+    found = questions.runway(read_subject(file, profile, on), options)
     if json:
         print_json(found)
     else:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, exit_code, named_numbers, print_json, read_case
+from crossmargin.apps.options import (
+    File,
+    Json,
+    On,
+    ProfileName,
+    asked,
+    exit_code,
+    named_numbers,
+    print_json,
+    read_subject,
+)
 
 if TYPE_CHECKING:
     from crossmargin.analytics.sensitivity import SafeLeverage, Sensitivity, Slope, ThresholdSlope
@@ -40,20 +50,21 @@ def sensitivity(
     top: Annotated[int, typer.Option("--top", min=1, help="Show so many inputs of each pool.")] = 12,
 ) -> None:
     """Say what moves the account: the slope of headroom in every input, the worst first, and safe leverage."""
-    from crossmargin.analytics.sensitivity import sensitivity as ask
+    from crossmargin.apps import questions
 
-    case = read_case(file, profile, on)
-    found = ask(
-        *case,
-        thresholds=None if threshold == ["all"] else threshold or (),
-        move=named_numbers("--move", [f"move={move}"])["move"],
+    subject = read_subject(file, profile, on)
+    options = asked(
+        questions.SensitivityOptions,
+        threshold=threshold,
+        move=move,
         volatility=named_numbers("--volatility", volatility),
     )
+    found = questions.sensitivity(subject, options)
     if json:
         print_json(found)
     else:
         _show(found, top)
-    raise typer.Exit(exit_code(case, unknown=bool(found.notes)))
+    raise typer.Exit(exit_code(subject.case, unknown=bool(found.notes)))
 
 
 def _show(found: Sensitivity, top: int) -> None:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, exit_code, named_numbers, print_json, read_case
+from crossmargin.apps.options import (
+    File,
+    Json,
+    On,
+    ProfileName,
+    asked,
+    exit_code,
+    named_numbers,
+    print_json,
+    read_subject,
+)
 from crossmargin.errors import AccountError, Fault
 
 if TYPE_CHECKING:
@@ -15,7 +25,6 @@ if TYPE_CHECKING:
     from crossmargin.analytics.box import WorstInBox
     from crossmargin.analytics.stress import Buffer, Depeg, HeatMap, Outcome, WorstCase
     from crossmargin.files.accounts import Case
-    from crossmargin.model.scenario import Scenario
 
 
 def register(app: typer.Typer) -> None:
@@ -63,54 +72,32 @@ def stress(
     ] = None,
 ) -> None:
     """Say what a market move does: scenarios, ladders, worst cases; without options how far it is to the edge."""
-    case = read_case(file, profile, on)
-    asked = _scenarios(move, index, others, scenarios, historical)
-    found: dict[str, Any] = {}
-    if asked or coin is not None:
-        from crossmargin.analytics.stress import ladder
-        from crossmargin.analytics.stress import stress as ask
+    from crossmargin.apps import questions
+    from crossmargin.files.scenarios import load_scenarios
 
-        found["outcomes"] = ask(*case, asked)
-        if coin is not None:
-            found["outcomes"] += ladder(*case, coin=None if coin == "all" else coin)
-    if heat is not None:
-        found["heat_map"] = _heat_map(case, heat)
-    if box:
-        from crossmargin.analytics.box import worst_in_box
-
-        found["box"] = worst_in_box(*case, bounds=_bounds(box))
-    if not found:
-        found = _overview(case)
+    options = asked(
+        questions.StressOptions,
+        move=named_numbers("--move", move),
+        index=named_numbers("--index", index),
+        others=others,
+        scenarios=None if scenarios is None else load_scenarios(scenarios),
+        historical=historical,
+        ladder=coin,
+        map=None if heat is None else _two(heat),
+        box=_bounds(box or []),
+    )
+    subject = read_subject(file, profile, on)
+    found = questions.stress(subject, options)
     if json:
         print_json(found)
     else:
         _show(found)
-    raise typer.Exit(_code(case, found))
+    raise typer.Exit(_code(subject.case, found))
 
 
-def _scenarios(
-    move: list[str] | None, index: list[str] | None, others: str | None, path: str | None, historical: bool
-) -> list[Scenario]:
-    from crossmargin.files.scenarios import historical_scenarios, load_scenarios
-    from crossmargin.model.scenario import Scenario
-
-    asked: list[Scenario] = []
-    if move or index or others is not None:
-        moves, index_moves = named_numbers("--move", move), named_numbers("--index", index)
-        rest = None if others is None else named_numbers("--others", [f"others={others}"])["others"]
-        asked.append(Scenario(name="yours", moves=moves, index_moves=index_moves, others=rest))
-    if path is not None:
-        asked += load_scenarios(path)
-    if historical:
-        asked += historical_scenarios()
-    return asked
-
-
-def _heat_map(case: Case, pair: str) -> HeatMap:
-    from crossmargin.analytics.stress import heat_map
-
-    coin_x, _, coin_y = pair.partition(",")
-    return heat_map(*case, coin_x=coin_x, coin_y=coin_y)
+def _two(pair: str) -> tuple[str, str]:
+    first, _, second = pair.partition(",")
+    return first, second
 
 
 def _bounds(pairs: list[str]) -> dict[str, Any]:
@@ -123,15 +110,6 @@ def _bounds(pairs: list[str]) -> dict[str, Any]:
         ends = named_numbers("--box", [f"low={low}", f"high={high}"])
         bounds[coin] = (ends["low"], ends["high"])
     return bounds
-
-
-def _overview(case: Case) -> dict[str, Any]:
-    from crossmargin.analytics.stress import depeg, ladder, safety_buffer, worst_case
-
-    found: dict[str, Any] = {"outcomes": ladder(*case)}
-    if any(position.leverage is not None for position in case.account.positions):
-        found["worst_case"] = worst_case(*case)
-    return {**found, "safety_buffer": safety_buffer(*case), "depeg": depeg(*case)}
 
 
 def _code(case: Case, found: dict[str, Any]) -> int:

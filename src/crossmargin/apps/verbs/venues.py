@@ -13,7 +13,7 @@ from crossmargin.errors import CrossmarginError, Fault, ProfileError
 
 if TYPE_CHECKING:
     from crossmargin.analytics.rule_difference import RuleDifference
-    from crossmargin.model.profile import Rules
+    from crossmargin.model.profile import Profile, Rules
 
 _CODES = {"healthy": 0, "warning": 3, "liquidation": 4}
 Name = Annotated[str, typer.Argument(metavar="ID")]
@@ -50,22 +50,22 @@ def listed(json: Json = False) -> None:
 
     profiles = [load_profile(name) for name in profile_ids()]
     if json:
-        print_json(
-            [
-                {
-                    "id": p.id,
-                    "venue": p.venue,
-                    "account_mode": p.account_mode,
-                    "revisions": [r.since for r in p.revisions],
-                    "instruments": len(p.revisions[-1].brackets),
-                }
-                for p in profiles
-            ]
-        )
+        print_json([profile_row(profile) for profile in profiles])
         return
     from crossmargin.apps import tables
 
     tables.show_profiles(profiles)
+
+
+def profile_row(profile: Profile) -> dict[str, Any]:
+    """What the list of profiles says of one, ready for JSON."""
+    return {
+        "id": profile.id,
+        "venue": profile.venue,
+        "account_mode": profile.account_mode,
+        "revisions": [rules.since for rules in profile.revisions],
+        "instruments": len(profile.revisions[-1].brackets),
+    }
 
 
 def show(
@@ -82,23 +82,26 @@ def show(
     if symbol is not None and symbol not in rules.brackets:
         raise ProfileError(name, (Fault("--symbol", symbol, f"has no table; known are {', '.join(rules.brackets)}"),))
     if json:
-        print_json(
-            {
-                "id": profile.id,
-                "since": rules.since,
-                "slots": rules.slots.model_dump(mode="json", exclude_none=True),
-                "sources": sources_of(rules),
-                "brackets": {
-                    key: [bracket.model_dump(mode="json", exclude_none=True) for bracket in table]
-                    for key, table in rules.brackets.items()
-                    if symbol in (None, key)
-                },
-            }
-        )
+        print_json(rules_told(rules, symbol))
         return
     from crossmargin.apps import tables
 
     tables.show_profile(profile, rules, symbol)
+
+
+def rules_told(rules: Rules, symbol: str | None = None) -> dict[str, Any]:
+    """A revision of a profile, ready for JSON: slots, sources and the tables, or that of one instrument."""
+    return {
+        "id": rules.profile,
+        "since": rules.since,
+        "slots": rules.slots.model_dump(mode="json", exclude_none=True),
+        "sources": sources_of(rules),
+        "brackets": {
+            key: [bracket.model_dump(mode="json", exclude_none=True) for bracket in table]
+            for key, table in rules.brackets.items()
+            if symbol in (None, key)
+        },
+    }
 
 
 def sources_of(rules: Rules) -> dict[str, Any]:

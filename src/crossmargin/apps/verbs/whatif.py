@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, case_reader, print_json
+from crossmargin.apps.options import File, Json, On, ProfileName, print_json, read_subject
 from crossmargin.errors import Fault, ProfileError
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def whatif(
 
     Options are applied in the order of this list, each as often as it is given; then those of --changes.
     """
-    from crossmargin.analytics.whatif import whatif as ask
-    from crossmargin.model.change import changes_from
+    from crossmargin.apps import questions
 
     given = [
         ("--rules", rules),
@@ -98,9 +97,8 @@ def whatif(
     raw += _listed(changes) if changes is not None else []
     if not raw:
         raise ProfileError("whatif", (Fault("--order", "", "say what changes: --order, --deposit, ... or --changes"),))
-    read = case_reader(file)
-    case = read(profile, on)
-    found = ask(*case, changes_from(raw, lambda name, when: read(name or profile, when or on).rules))
+    subject = read_subject(file, profile, on)
+    found = questions.whatif(subject, questions.WhatIfOptions(changes=raw))
     if json:
         print_json(found)
     else:

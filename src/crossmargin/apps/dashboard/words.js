@@ -1,0 +1,105 @@
+/* Figures as people read them. The service's decimals are strings and stay exact: they are only cut for display. */
+
+const FORMATS = new Map();
+
+function format(options) {
+  const key = JSON.stringify(options);
+  if (!FORMATS.has(key)) FORMATS.set(key, new Intl.NumberFormat("en-US", options));
+  return FORMATS.get(key);
+}
+
+export const UNKNOWN = "unknown";
+
+/** An amount: grouped, two decimals, or four significant digits below 1; what is missing is said to be unknown. */
+export function amount(text) {
+  if (text === null || text === undefined || text === "") return UNKNOWN;
+  const small = Math.abs(Number(text)) < 1 && Number(text) !== 0;
+  return format(small ? { maximumSignificantDigits: 4 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 })
+    .format(text);
+}
+
+/** A quantity: as many decimals as it has, up to eight. */
+export function quantity(text) {
+  return text === null || text === undefined ? UNKNOWN : format({ maximumFractionDigits: 8 }).format(text);
+}
+
+/** A fraction of the service as per cent: 0.184 is 18.4 %. */
+export function percent(text, { sign = false, digits = 1 } = {}) {
+  if (text === null || text === undefined) return UNKNOWN;
+  const options = { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits };
+  if (sign) options.signDisplay = "exceptZero";
+  return format(options).format(text).replace("%", "\u00a0%");
+}
+
+/** One side of a threshold in words: a price with its distance, never, already, or unknown with its reason. */
+export function side(crossing) {
+  if (!crossing) return "–";
+  const words = { never: "never", already: "already liquidatable" };
+  if (crossing.kind in words) return words[crossing.kind];
+  if (crossing.kind !== "price") return crossing.reason ? `${UNKNOWN}: ${crossing.reason}` : UNKNOWN;
+  const move = crossing.distance === undefined || crossing.distance === null
+    ? "" : percent(crossing.distance, { sign: true });
+  if (crossing.price === undefined || crossing.price === null) return move;
+  return move ? `${amount(crossing.price)} (${move})` : amount(crossing.price);
+}
+
+/** The exact decimals behind a side, for a tooltip. */
+export function exactSide(crossing) {
+  return crossing?.kind === "price"
+    ? [crossing.price && `price ${crossing.price}`, crossing.distance && `move ${crossing.distance}`, crossing.binding]
+        .filter(Boolean).join("; ")
+    : crossing?.reason ?? "";
+}
+
+/** The nearer of two sides by the distance the service gives; null where neither has one. */
+export function nearer(below, above) {
+  const sides = [below, above].filter((found) => found?.distance !== undefined && found?.distance !== null);
+  return sides.sort((a, b) => Math.abs(Number(a.distance)) - Math.abs(Number(b.distance)))[0] ?? null;
+}
+
+/** The coin behind a threshold's name: a contract's base, or the asset itself. */
+export function coinOf(name) {
+  return name.includes("/") ? name.split("/")[0] : name;
+}
+
+/** Every move that liquidates, in one line: "BTC -18.4 % alone; all coins -12.1 % together". */
+export function nearestWords(thresholds) {
+  const { below, above } = thresholds.common_shock;
+  const all = thresholds.thresholds.flatMap((row) => [row.below, row.above]);
+  if ([below, above, ...all].some((found) => found.kind === "already")) return "liquidatable now";
+  const alone = thresholds.thresholds
+    .map((row) => ({ row, found: nearer(row.below, row.above) }))
+    .filter(({ found }) => found)
+    .sort((a, b) => Math.abs(Number(a.found.distance)) - Math.abs(Number(b.found.distance)))[0];
+  const words = [];
+  if (alone) words.push(`${coinOf(alone.row.symbol)} ${percent(alone.found.distance, { sign: true })} alone`);
+  for (const found of [below, above]) {
+    if (found.kind === "price") words.push(`all coins ${percent(found.distance, { sign: true })} together`);
+  }
+  if (words.length) return words.join("; ");
+  return all.some((found) => found.kind === "unknown") ? "unknown: no move is known to liquidate it"
+    : "never: no price move liquidates it";
+}
+
+export const STATUS_WORDS = {
+  healthy: "healthy", warning: "warning", liquidation: "liquidatable", unknown: UNKNOWN, stale: "stale",
+};
+
+/** How long ago a moment was, in the two largest units. */
+export function age(moment, now = Date.now()) {
+  if (!moment) return "age unknown";
+  const seconds = Math.max(0, Math.round((now - Date.parse(moment)) / 1000));
+  if (seconds < 5) return "just now";
+  for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60]]) {
+    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;
+  }
+  return `${seconds} s ago`;
+}
+
+/** A moment in UTC to the minute. */
+export function moment(text) {
+  return text ? `${text.slice(0, 10)} ${text.slice(11, 16)} UTC` : UNKNOWN;
+}
+
+/** A name of the service as a heading: maintenance_margin is "maintenance margin". */
+export const heading = (name) => name.replaceAll("_", " ");

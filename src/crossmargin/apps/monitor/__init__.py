@@ -1,0 +1,1 @@
+"""The monitor: accounts judged again and again, alerts raised by rules, and sent so that none is lost or doubled."""

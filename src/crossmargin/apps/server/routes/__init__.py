@@ -1,0 +1,20 @@
+"""One module a group of routes; :data:`ROUTES` is every one of them."""
+
+from __future__ import annotations
+
+ROUTES = (
+    "page",
+    "session",
+    "questions",
+    "figures",
+    "accounts",
+    "prices",
+    "alerts",
+    "imports",
+    "funds",
+    "profiles",
+    "stream",
+    "tenancy",
+    "clearing",
+)
+"""Modules of this package; each has a ``router``."""

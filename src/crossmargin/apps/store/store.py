@@ -1,0 +1,220 @@
+"""The store of the service: one SQLite file or a PostgreSQL database. Every row bears its tenant.
+
+A change is made in one transaction with its audit record and the answer that was given to it, so that a request that
+is repeated after a failure finds either all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from crossmargin.apps.store.tables import ACCOUNTS, ANSWERS, AUDIT, HISTORY, SNAPSHOTS
+from crossmargin.errors import StoreError
+from crossmargin.files.database import Database, sa
+
+GENESIS = "0" * 64
+"""What the first record of an audit log is chained to."""
+
+
+class Stored(NamedTuple):
+    """An account as it is stored now; ``summary`` is its verdict as JSON, ``snapshot`` the hash of its file."""
+
+    id: str
+    snapshot: str
+    taken_at: str
+    summary: str
+
+
+class Moment(NamedTuple):
+    """What an account was worth when a snapshot was taken; a figure that is unknown is None."""
+
+    taken_at: str
+    snapshot: str
+    currency: str
+    equity: str | None
+    maintenance_margin: str | None
+    headroom: str | None
+    status: str
+
+
+class Answer(NamedTuple):
+    """What was answered to a request that changes something: status, entity tag (or nothing) and body."""
+
+    status: int
+    etag: str
+    body: str
+
+
+class AuditRecord(NamedTuple):
+    """Who did what to which object, and the hashes (or texts) of it before and after; chained to the one before."""
+
+    seq: int
+    at: str
+    who: str
+    what: str
+    object: str
+    before: str
+    after: str
+    hash: str
+
+
+def now() -> str:
+    """The present moment as it is written in the store."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def digest(text: str) -> str:
+    """The SHA-256 of a text: the name of a snapshot, and how a token is known."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Store:
+    """The rooms of the service, open. Every error of the database below is a :class:`StoreError`.
+
+    ``where``: the path of a SQLite file, or a database URL (``postgresql+psycopg://...``). ``new`` says whether it
+    held no account, token or audit record when it was opened.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        migrations = Path(__file__).with_name("migrations")
+        if "://" not in where:
+            Path(where).parent.mkdir(parents=True, exist_ok=True)
+        self._database = Database(where, migrations, StoreError, versions="store_version")
+        # SQLite has one writer at a time: here they queue, instead of meeting a locked database
+        self._writer = threading.Lock() if self._database.engine.dialect.name == "sqlite" else None
+        with self.reading() as tx:
+            self.new = tx.execute(sa.select(AUDIT.c.seq).limit(1)).first() is None
+
+    @contextmanager
+    def changing(self) -> Iterator[sa.Connection]:
+        """One transaction that is committed at its end, or undone by an exception."""
+        if self._writer is not None:
+            with self._writer, self._transaction("cannot be written") as tx:
+                yield tx
+        else:
+            with self._transaction("cannot be written") as tx:
+                yield tx
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection to read by."""
+        with self._transaction("cannot be read") as tx:
+            yield tx
+
+    @contextmanager
+    def _transaction(self, what: str) -> Iterator[sa.Connection]:
+        try:
+            with self._database.engine.begin() as connection:
+                yield connection
+        except sa.exc.SQLAlchemyError as error:
+            raise self._database.failed(what, error) from error
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+    # accounts --------------------------------------------------------------------------------------------------------
+
+    def accounts(self, tx: sa.Connection, tenant: str) -> list[Stored]:
+        """The accounts of a tenant, by id."""
+        query = ACCOUNTS.select().where(ACCOUNTS.c.tenant == tenant).order_by(ACCOUNTS.c.id)
+        return [Stored(*row[1:]) for row in tx.execute(query)]
+
+    def account(self, tx: sa.Connection, tenant: str, account: str) -> Stored | None:
+        """One account of a tenant."""
+        query = ACCOUNTS.select().where(ACCOUNTS.c.tenant == tenant, ACCOUNTS.c.id == account)
+        row = tx.execute(query).first()
+        return None if row is None else Stored(*row[1:])
+
+    def snapshot(self, tx: sa.Connection, tenant: str, account: str, snapshot: str) -> str | None:
+        """The account file that a snapshot holds, as JSON."""
+        query = sa.select(SNAPSHOTS.c.file).where(
+            SNAPSHOTS.c.tenant == tenant, SNAPSHOTS.c.account == account, SNAPSHOTS.c.id == snapshot
+        )
+        found: str | None = tx.execute(query).scalar()
+        return found
+
+    def put_account(
+        self, tx: sa.Connection, tenant: str, account: str, file: str, summary: str, moment: Mapping[str, Any]
+    ) -> Stored:
+        """Store the account as it is now and a moment of its history; ``moment``: the fields of :class:`Moment`."""
+        stored = Stored(account, digest(file), now(), summary)
+        row = {"tenant": tenant, **stored._asdict()}
+        if self.account(tx, tenant, account) is None:
+            tx.execute(ACCOUNTS.insert(), row)
+        else:
+            where = (ACCOUNTS.c.tenant == tenant, ACCOUNTS.c.id == account)
+            tx.execute(ACCOUNTS.update().where(*where).values(**stored._asdict()))
+        if self.snapshot(tx, tenant, account, stored.snapshot) is None:
+            tx.execute(SNAPSHOTS.insert(), {"tenant": tenant, "account": account, "id": stored.snapshot, "file": file})
+        of = (HISTORY.c.tenant == tenant, HISTORY.c.account == account)
+        last = tx.execute(sa.select(sa.func.max(HISTORY.c.seq)).where(*of)).scalar() or 0
+        made = {"tenant": tenant, "account": account, "seq": last + 1, "taken_at": stored.taken_at}
+        tx.execute(HISTORY.insert(), {**moment, **made, "snapshot": stored.snapshot})
+        return stored
+
+    def delete_account(self, tx: sa.Connection, tenant: str, account: str) -> None:
+        """Forget an account with its snapshots and its history; what was done to it stays in the audit log."""
+        for table, column in ((HISTORY, "account"), (SNAPSHOTS, "account"), (ACCOUNTS, "id")):
+            tx.execute(table.delete().where(table.c.tenant == tenant, table.c[column] == account))
+
+    def history(self, tx: sa.Connection, tenant: str, account: str, since: str = "", limit: int = 1000) -> list[Moment]:
+        """The last moments of an account at or after ``since``, oldest first."""
+        columns = [HISTORY.c[name] for name in Moment._fields]
+        query = sa.select(*columns).where(HISTORY.c.tenant == tenant, HISTORY.c.account == account)
+        query = query.where(HISTORY.c.taken_at >= since).order_by(HISTORY.c.seq.desc()).limit(limit)
+        return [Moment(*row) for row in reversed(tx.execute(query).fetchall())]
+
+    # answers already given -------------------------------------------------------------------------------------------
+
+    def answered(self, tx: sa.Connection, tenant: str, key: str) -> tuple[str, Answer] | None:
+        """What was asked and answered under an idempotency key: the hash of the request, and the answer."""
+        columns = [ANSWERS.c[name] for name in ("request", "status", "etag", "body")]
+        row = tx.execute(sa.select(*columns).where(ANSWERS.c.tenant == tenant, ANSWERS.c.key == key)).first()
+        return None if row is None else (row[0], Answer(*row[1:]))
+
+    def remember(self, tx: sa.Connection, tenant: str, key: str, request: str, answer: Answer) -> None:
+        """Keep an answer under its key; a second one under the same key fails, and with it its transaction."""
+        row = {"tenant": tenant, "key": key, "request": request, "given_at": now(), **answer._asdict()}
+        tx.execute(ANSWERS.insert(), row)
+
+    # who did what ----------------------------------------------------------------------------------------------------
+
+    def audit(
+        self, tx: sa.Connection, tenant: str, who: str, what: str, object: str, before: str = "", after: str = ""
+    ) -> None:
+        """Add a record to the tenant's audit log, in the transaction of what it tells."""
+        query = sa.select(AUDIT.c.seq, AUDIT.c.hash).where(AUDIT.c.tenant == tenant).order_by(AUDIT.c.seq.desc())
+        seq, previous = tx.execute(query.limit(1)).first() or (0, GENESIS)
+        told = (seq + 1, now(), who, what, object, before, after)
+        record = AuditRecord(*told, chained(previous, tenant, told))
+        tx.execute(AUDIT.insert(), {"tenant": tenant, **record._asdict()})
+
+    def audit_log(self, tx: sa.Connection, tenant: str, after: int = 0, limit: int = 1000) -> list[AuditRecord]:
+        """The records of a tenant after a place, in order."""
+        query = AUDIT.select().where(AUDIT.c.tenant == tenant, AUDIT.c.seq > after)
+        return [AuditRecord(*row[1:]) for row in tx.execute(query.order_by(AUDIT.c.seq).limit(limit))]
+
+    def broken_audit(self, tx: sa.Connection, tenant: str) -> int | None:
+        """The place of the first record that is not what was written there, or is not there; None: all is whole."""
+        previous, place = GENESIS, 0
+        while records := self.audit_log(tx, tenant, place):
+            for record in records:
+                place += 1
+                if record.seq != place or record.hash != chained(previous, tenant, tuple(record)[:-1]):
+                    return place
+                previous = record.hash
+        return None
+
+
+def chained(previous: str, tenant: str, told: Sequence[Any]) -> str:
+    """The hash of an audit record: SHA-256 of the hash before it, the tenant and what it tells, as JSON."""
+    return digest(json.dumps([previous, tenant, *told], ensure_ascii=False))

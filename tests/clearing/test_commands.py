@@ -378,6 +378,22 @@ def test_nothing_is_decided_on_a_stale_price() -> None:
     found.do("deposit", account="a", asset="USDT", amount="1")
 
 
+def test_a_coin_that_has_arrived_needs_its_price_before_anything_is_decided() -> None:
+    # 5,000 USDT carry the order a hundred times over; but what 0.01 BTC of collateral is worth nobody has said
+    found = World()
+    found.rules(instrument(BTC, "0.01"), instrument(ETH, "0.02"), assets=[{"asset": "BTC", "collateral_ratio": "0.9"}])
+    found.open("a", USDT="5000")
+    found.mark(BTC="100", ETH="10")
+    for symbol in (BTC, ETH):
+        found.do("set_leverage", account="a", symbol=symbol, leverage="10")
+    found.do("place_order", account="a", order_id="o", symbol=ETH, quantity="1", price="10")
+    found.do("deposit", account="a", asset="BTC", amount="0.01")
+    order = {"account": "a", "order_id": "p", "symbol": BTC, "quantity": "-1", "price": "100"}
+    assert found.refuse("place_order", **order)["code"] == "stale_prices"
+    found.do("index", asset="BTC", price="100")
+    found.do("place_order", **order)
+
+
 def test_a_verdict_waits_for_the_price_that_is_stale_and_is_not_lost() -> None:
     found = world()
     found.buy("a", BTC, "50", "100")

@@ -65,7 +65,7 @@ def _arrived(state: State, command: Deposit | Receive, source: tuple[str, str], 
         Entry(*source, command.asset, -command.amount),
         Entry(*_place(command.account), command.asset, command.amount),
     ]
-    return Decision([events.posted(why, entries)], dirty=_if_level(state, command.account))
+    return Decision([events.posted(why, entries)], dirty=_if_judged_anew(state, command.account, command.asset))
 
 
 def _place(name: str) -> tuple[str, str]:
@@ -81,13 +81,17 @@ def grant_bonus(state: State, _watch: Watch, command: GrantBonus) -> Decision:
         Entry(VENUE, BONUS, command.asset, -command.amount),
         Entry(own.id, BONUS, command.asset, command.amount),
     ]
-    return Decision([events.posted("bonus granted", entries)], dirty=_if_level(state, own.id))
+    return Decision([events.posted("bonus granted", entries)], dirty=_if_judged_anew(state, own.id, command.asset))
 
 
-def _if_level(state: State, name: str) -> frozenset[str]:
-    """More money changes no verdict but that of a pool which has reached a level."""
+def _if_judged_anew(state: State, name: str, asset: str) -> frozenset[str]:
+    """More money changes no verdict but that of a pool which has reached a level, or whose coin is new to it: then
+    one more price decides about the pool, and while that is not known nothing is."""
     own = state.accounts.get(name)
-    return frozenset([name]) if own is not None and own.levels else frozenset()
+    if own is None:
+        return frozenset()
+    held = any(state.ledger.balance(name, place, asset) for place in (WALLET, BONUS))
+    return frozenset() if held and not own.levels else frozenset([name])
 
 
 # out of the pool ------------------------------------------------------------------------------------------------------
@@ -164,7 +168,9 @@ def close_transfer(state: State, _watch: Watch, command: CloseTransfer) -> Decis
     if command.arrived:
         return Decision([closed])
     entries = [Entry(*_TRANSIT, sent.asset, -sent.amount), Entry(*_place(sent.account), sent.asset, sent.amount)]
-    return Decision([events.posted("sent back", entries), closed], dirty=_if_level(state, sent.account))
+    return Decision(
+        [events.posted("sent back", entries), closed], dirty=_if_judged_anew(state, sent.account, sent.asset)
+    )
 
 
 def _not_halted(state: State) -> None:

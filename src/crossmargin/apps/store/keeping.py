@@ -10,6 +10,7 @@ from crossmargin.apps.store.store import Store, Stored
 from crossmargin.apps.summary import Summary, summary
 from crossmargin.errors import CrossmarginError
 from crossmargin.files.accounts import case_from
+from crossmargin.files.profiles import refuse_path
 from crossmargin.model.report import to_plain
 
 
@@ -22,7 +23,11 @@ class Judged(NamedTuple):
 
 
 def judged(raw: Mapping[str, Any], id: str, *, title: str = "") -> Judged:
-    """An account file judged. Raises as reading and judging it does: what cannot be judged is not kept."""
+    """An account file judged. Raises as reading and judging it does: what cannot be judged is not kept.
+
+    Its rules are named by an id: the store's accounts come from elsewhere, and name no file of this machine.
+    """
+    refuse_path(raw.get("profile"))
     found: Summary = summary(case_from(raw, "account"), id=id, title=title)
     return Judged(id, json.dumps(raw, ensure_ascii=False), to_plain(found))
 

@@ -12,7 +12,7 @@ def _table(name: str, *columns: str) -> sa.Table:
 
 
 ACCOUNTS = _table("accounts", "tenant", "id", "snapshot", "taken_at", "summary")
-SNAPSHOTS = _table("snapshots", "tenant", "account", "id", "file")
+SNAPSHOTS = _table("account_files", "tenant", "account", "id", "file")
 HISTORY = _table(
     "history", "tenant", "account", "seq", "taken_at", "snapshot", "currency", "equity", "maintenance_margin",
     "headroom", "status",

@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("summary", sa.Text, nullable=False),
     )
     op.create_table(
-        "snapshots",
+        "account_files",
         _text("tenant", 64, key=True),
         _text("account", 128, key=True),
         _text("id", 64, key=True),
@@ -75,5 +75,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables."""
-    for name in ("audit", "answers", "tokens", "history", "snapshots", "accounts"):
+    for name in ("audit", "answers", "tokens", "history", "account_files", "accounts"):
         op.drop_table(name)

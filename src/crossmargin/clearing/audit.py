@@ -160,9 +160,11 @@ def audit_command(state: State, command: AnyCommand, events: list[Event]) -> tup
 
 
 def _admitted(state: State, command: AnyCommand, events: list[Event]) -> Iterator[Finding]:
-    if not isinstance(command, _ADMITTED) or (isinstance(command, PlaceOrder) and command.reduce_only):
+    if not isinstance(command, _ADMITTED):
         return
     own = state.accounts.get(command.account)
+    if own is not None and isinstance(command, PlaceOrder) and _reduces(state, own, command):
+        return
     if own is None or (isinstance(command, SetMarginMode) and all(event["event"] != "position" for event in events)):
         return  # the insurance fund; a setting of what is not held yet
     concerned = _concerned(state, own, command)
@@ -170,6 +172,19 @@ def _admitted(state: State, command: AnyCommand, events: list[Event]) -> Iterato
         room = tightest(pool)
         if pool_name in concerned and (room is None or room < 0):
             yield Finding(rule="admitted", where=f"{own.id} {pool_name}", what=f"{command.kind} leaves room {room}")
+
+
+def _reduces(state: State, own: AccountState, command: PlaceOrder) -> bool:
+    """Whether an order can only lower the risk: reduce-only, or against a larger position where resting holds nothing.
+
+    Such an order may rest on a pool that is below its initial margin: filled, it lifts it.
+    """
+    key = (command.symbol, command.position_side)
+    held, isolated = own.positions.get(key), key in own.isolated
+    rule = state.rules[own.profile].slots_for(isolated=isolated).initial_margin.orders
+    against = held is not None and (held.quantity > 0) != (command.quantity > 0)
+    covered = held is not None and against and abs(command.quantity) <= abs(held.quantity)
+    return command.reduce_only or (covered and (isolated or rule is None or not rule.value))
 
 
 def _concerned(

@@ -41,7 +41,7 @@ SAMPLE: dict[str, Any] = {
     "open_orders": [{"symbol": "BTC/USDT:USDT", "quantity": "0.1", "price": "59000", "leverage": "10"}],
     "market": {
         "mark_price": {"BTC/USDT:USDT": "61000", "ETH/USDT:USDT": "2900"},
-        "index_price": {"BTC": "61010"},
+        "index_price": {"BTC": "61010", "SOL": "200"},
         "last_price": {"BTC/USDT:USDT": "61001"},
         "bid_rate": {"BTC": "60000"},
         "ask_rate": {"BTC": "62000"},
@@ -54,7 +54,7 @@ SAMPLE: dict[str, Any] = {
             "brackets": [
                 {
                     "notional_floor": "0", "maintenance_rate": "0.004", "max_leverage": "125", "initial_rate": "0.008",
-                    "maintenance_deduction": "0", "size_slope": "0",
+                    "maintenance_deduction": "0", "size_slope": "0", "known_to": "100000000",
                 }
             ],
         },
@@ -64,8 +64,28 @@ SAMPLE: dict[str, Any] = {
         {
             "asset": "BTC", "collateral_ratio": "0.9", "bid_buffer": "0.05", "ask_buffer": "0.05",
             "initial_ratio": "0.8", "liability_maintenance_rate": "0.1", "liability_initial_rate": "0.2",
+            "known_to": "100000000",
         },
-        {"asset": "ETH", "collateral_tiers": [{"floor": "0", "collateral_ratio": "0.9"}]},
+        {
+            "asset": "ETH", "collateral_tiers": [{"floor": "0", "collateral_ratio": "0.9"}],
+            "liability_tiers": [{"floor": "0", "maintenance_rate": "0.1", "initial_rate": "0.2"}],
+        },
+    ],
+    "pockets": [
+        {
+            "symbol": "SOL/USDT", "leverage": "3",
+            "balances": {
+                "USDT": {"wallet_balance": "300", "bonus_credit": "0", "accrued_interest": "0", "locked": "0"},
+                "SOL": "-1",
+            },
+        }
+    ],
+    "funding_payments": [
+        {
+            "time": "2026-11-20T00:00:00Z", "payment": "9", "symbol": "BTC/USDT:USDT", "quantity": "1.5",
+            "price": "60000", "notional": "90000", "funding_rate": "0.0001",
+        },
+        {"time": "2026-11-20T08:00:00Z", "payment": "9", "fee_rate": "0.0001"},
     ],
 }  # fmt: skip
 """A valid account file in which every numeric field stands."""
@@ -116,6 +136,22 @@ BOUNDS = {
     "assets[].initial_ratio": SHARE,
     "assets[].liability_maintenance_rate": SHARE,
     "assets[].liability_initial_rate": SHARE,
+    "assets[].liability_tiers[].floor": NOT_NEGATIVE,
+    "assets[].liability_tiers[].maintenance_rate": SHARE,
+    "assets[].liability_tiers[].initial_rate": SHARE,
+    "assets[].known_to": POSITIVE,
+    "instruments[].brackets[].known_to": POSITIVE,
+    "pockets[].balances.*.wallet_balance": ANY,
+    "pockets[].balances.*.bonus_credit": NOT_NEGATIVE,
+    "pockets[].balances.*.accrued_interest": NOT_NEGATIVE,
+    "pockets[].balances.*.locked": NOT_NEGATIVE,
+    "pockets[].leverage": LEVERAGE,
+    "funding_payments[].payment": ANY,
+    "funding_payments[].quantity": ANY,
+    "funding_payments[].price": POSITIVE,
+    "funding_payments[].notional": NOT_NEGATIVE,
+    "funding_payments[].funding_rate": SIGNED_SHARE,
+    "funding_payments[].fee_rate": SIGNED_SHARE,
 }
 """What each numeric field may be, as the account file is documented."""
 
@@ -189,6 +225,10 @@ def places(value: Any, steps: Steps = ()) -> Iterator[Steps]:
         yield steps
 
 
+NAMED = {("balances", 1), ("market", 2), ("pockets", 3)}
+"""Where a step is a name that the user gives, not one of ours."""
+
+
 def pattern(steps: Steps) -> str:
     """The path of the schema that a place in the sample belongs to."""
     text = ""
@@ -196,7 +236,7 @@ def pattern(steps: Steps) -> str:
         if isinstance(step, int):
             text += "[]"
         else:
-            text += ("." if text else "") + ("*" if (steps[0], depth) in (("balances", 1), ("market", 2)) else step)
+            text += ("." if text else "") + ("*" if (steps[0], depth) in NAMED else step)
     return text
 
 
@@ -227,8 +267,9 @@ def test_every_numeric_field_has_bounds_and_stands_in_the_sample():
 
 
 def test_the_sample_is_valid_in_every_form(tmp_path: Path):
-    reports = [cm.evaluate(*cm.case_from(SAMPLE, "sample"))]
-    for name, content in (("a.toml", toml(SAMPLE)), ("a.json", json.dumps(SAMPLE))):
+    sample = {**SAMPLE, "pockets": []}  # the textbook rules lend nothing
+    reports = [cm.evaluate(*cm.case_from(sample, "sample"))]
+    for name, content in (("a.toml", toml(sample)), ("a.json", json.dumps(sample))):
         (tmp_path / name).write_text(content)
         reports.append(cm.evaluate(*cm.load(str(tmp_path / name))))
     assert reports[0] == reports[1] == reports[2]
@@ -297,6 +338,9 @@ OPTIONAL = {
     "instruments[].brackets[].initial_rate", "instruments[].brackets[].maintenance_deduction",
     "instruments[].brackets[].size_slope", "assets[].collateral_ratio", "assets[].bid_buffer", "assets[].ask_buffer",
     "assets[].initial_ratio", "assets[].liability_maintenance_rate", "assets[].liability_initial_rate",
+    "assets[].liability_tiers[].initial_rate", "assets[].known_to", "instruments[].brackets[].known_to",
+    "pockets[].leverage", "funding_payments[].quantity", "funding_payments[].price", "funding_payments[].notional",
+    "funding_payments[].funding_rate", "funding_payments[].fee_rate",
 }  # fmt: skip
 """Fields that may be absent without a default: null says absent, and never 0."""
 
@@ -339,8 +383,13 @@ ACCEPTED = {
     LEVERAGE: ("1", "1000", "1.28"),
 }
 """Both ends of every bound are inside."""
-ONLY = {"assets[].collateral_tiers[].floor": ("0",)}
-"""The sample's one tier must start at 0, or the coins below it would have no ratio."""
+ONLY = {
+    "assets[].collateral_tiers[].floor": ("0",),
+    "assets[].liability_tiers[].floor": ("0",),
+    "assets[].liability_tiers[].maintenance_rate": ("0", "0.2"),
+    "assets[].liability_tiers[].initial_rate": ("0.1", "1"),
+}
+"""The one tier of the sample must start at 0, or what is below has no rate; opening holds at least what staying does."""
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -389,7 +389,7 @@ ONLY = {
     "assets[].liability_tiers[].maintenance_rate": ("0", "0.2"),
     "assets[].liability_tiers[].initial_rate": ("0.1", "1"),
 }
-"""The one tier of the sample must start at 0, or what is below has no rate; opening holds at least what staying does."""
+"""The one tier of the sample must start at 0, or what is below has no rate; to open holds no less than to stay."""
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -1,9 +1,10 @@
 """How fast are the books? Commands in memory and into a journal, marks against a full re-judging, restart.
 
-Run: python benchmarks/clearing.py [--write] [--full] [--journal FILE --events N]. ``--full`` restarts 100,000 accounts
-with a tail of a million events; without it a tenth of both. ``--journal`` only writes a journal of that many events, of
-1,000 accounts, for `crossmargin clearing verify` to go through. Rates are commands a second of one core's CPU time in
-memory, of elapsed time where a disk takes part; ``--write`` puts them into benchmarks/RESULTS.md.
+Run: python benchmarks/clearing.py [--write] [--full] [--postgres URL] [--journal FILE --events N]. ``--full`` restarts
+100,000 accounts with a tail of a million events; without it a tenth of both. ``--postgres`` (or what ``./dev postgres``
+starts) writes to a server too, in databases that are gone afterwards. ``--journal`` only writes a journal of that many
+events, of 1,000 accounts, for `crossmargin clearing verify` to go through. Rates are commands a second of one core's
+CPU time in memory, of elapsed time where a disk takes part; ``--write`` puts them into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import platform
 import random
 import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import sqlalchemy as sa
 from judge import write
 
 import crossmargin as cm
@@ -177,10 +182,41 @@ def bare(where: str, group: int, count: int) -> float:
     return found
 
 
-def restart(folder: str, accounts: int, tail: int) -> tuple[float, int]:
-    """Seconds from opening to the first command answered, and the events of the tail."""
+@contextmanager
+def database(server: str) -> Iterator[str]:
+    """A database of its own on a PostgreSQL server, gone afterwards."""
+    name = f"bench_{uuid.uuid4().hex}"
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    try:
+        yield engine.url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def restart(folder: str, accounts: int, tail: int) -> tuple[float, float, int]:
+    """Seconds from opening to the first command answered, for the first price then, and the events of the tail."""
     flow = Flow(accounts)
     where = f"{folder}/restart.db"
+    seen = left_behind(flow, where, tail)
+    gc.collect()
+    start = time.perf_counter()
+    journal = Journal(where)
+    desk = Desk(journal, rules_of)
+    gc.freeze()  # as the command line does
+    desk.submit([flow.line(kind="deposit", account=flow.names[0], asset="USDT", amount="1")])
+    ready = time.perf_counter()
+    # every account that holds the contract is judged once after a start
+    desk.submit([flow.line(kind="mark", symbol=SYMBOLS[0], price=str(flow.price[SYMBOLS[0]]))])
+    judged = time.perf_counter()
+    journal.close()
+    return ready - start, judged - ready, seen
+
+
+def left_behind(flow: Flow, where: str, tail: int) -> int:
+    """A journal with a snapshot and so many events after it, the books that wrote it gone; the events there are."""
     journal = Journal(where)
     desk = Desk(journal, rules_of)
     lines = [*flow.setup, *flow.opened()]
@@ -189,16 +225,9 @@ def restart(folder: str, accounts: int, tail: int) -> tuple[float, int]:
     desk.snapshot()
     seen = 0
     while seen < tail:
-        for said in desk.submit(flow.mixed(5000)):
-            seen += said.count('"event":')
+        seen += sum(said.count('"event":') for said in desk.submit(flow.mixed(5000)))
     journal.close()
-    start_at = time.perf_counter()
-    journal = Journal(where)
-    desk = Desk(journal, rules_of)
-    desk.submit([flow.line(kind="mark", symbol=SYMBOLS[0], price=str(flow.price[SYMBOLS[0]]))])
-    took = time.perf_counter() - start_at
-    journal.close()
-    return took, seen
+    return seen
 
 
 def generate(where: str, events: int) -> int:
@@ -213,7 +242,11 @@ def generate(where: str, events: int) -> int:
     return desk.seq
 
 
-def table(*, full: bool) -> str:
+GROUPS = ((1, 4000), (100, 40_000), (1000, 40_000))
+"""Commands a transaction, and how many are measured."""
+
+
+def table(*, full: bool, server: str | None) -> str:
     """Every measurement as Markdown."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -223,14 +256,18 @@ def table(*, full: bool) -> str:
         rows.append(
             ("in memory, 300 accounts", f"{fast:,.0f}/s, {fast / slow:.0f} times what judging every time gives")
         )
-        for group, count in ((1, 4000), (100, 40_000), (1000, 40_000)):
+        for group, count in GROUPS:
             got = journaled(f"{folder}/j{group}.db", group, count)
             most = bare(f"{folder}/b{group}.db", group, count)
-            words = "one a transaction" if group == 1 else f"{group} a transaction"
-            rows.append((f"SQLite, durable, {words}", f"{got:,.0f}/s (bare inserts on this disk: {most:,.0f}/s)"))
+            rows.append((f"SQLite, durable, {group} a transaction", f"{got:,.0f}/s (bare inserts here: {most:,.0f}/s)"))
+        for group, count in GROUPS if server else ():
+            with database(server or "") as where:
+                got = journaled(where, group, count)
+            rows.append((f"PostgreSQL, durable, {group} a transaction", f"{got:,.0f}/s"))
         accounts, tail = (100_000, 1_000_000) if full else (10_000, 100_000)
-        took, seen = restart(folder, accounts, tail)
-        rows.append((f"restart, {accounts:,} accounts, snapshot and {seen:,} events", f"{took:.1f} s"))
+        ready, judged, seen = restart(folder, accounts, tail)
+        took = f"{ready:.1f} s, and {judged:.1f} s for the first price"
+        rows.append((f"restart, {accounts:,} accounts, snapshot and {seen:,} events", took))
     return "| | |\n|---|---|\n" + "".join(f"| {name} | {figure} |\n" for name, figure in rows)
 
 
@@ -238,15 +275,18 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
     parser.add_argument("--full", action="store_true", help="restart 100,000 accounts and a million events")
+    default = os.environ.get("CROSSMARGIN_TEST_POSTGRES_URL")
+    parser.add_argument("--postgres", metavar="URL", default=default, help="a PostgreSQL server to write to as well")
     parser.add_argument("--journal", help="write a journal there and measure nothing")
     parser.add_argument("--events", type=int, default=1_000_000, help="how many events it has")
     asked = parser.parse_args()
     if asked.journal:
         sys.stdout.write(f"{generate(asked.journal, asked.events):,} records in {asked.journal}\n")
         sys.exit()
-    text = table(full=asked.full)
+    text = table(full=asked.full, server=asked.postgres)
     sys.stdout.write(text)
     if asked.write:
-        head = f"{platform.machine()}, Python {platform.python_version()}, one process. "
+        head = f"{platform.machine()}, Python {platform.python_version()}, one process; "
+        head += f"load of the machine {os.getloadavg()[0]:.1f}. "
         head += "Orders 40 %, fills 40 %, marks 20 %, from the line to the text of the events.\n\n"
         write(head + text, TITLE)

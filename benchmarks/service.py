@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from judge import account, median_ms, write
 
@@ -24,6 +26,7 @@ from crossmargin.files.text import parse_table
 
 TITLE = "## The service (`python benchmarks/service.py --write`)"
 POSITIONS, TARGET = 5, 1000
+PATH = "/v1/questions/evaluate"
 REQUEST = "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
 
 
@@ -60,6 +63,19 @@ def load(port: int, path: str, body: bytes, clients: int, seconds: float) -> tup
     return len(times) / spent, statistics.median(ordered) * 1000, ordered[int(len(ordered) * 0.99)] * 1000
 
 
+def processes(service: int) -> list[int]:
+    """The service and the processes that it started to answer questions, on Linux."""
+    threads = Path(f"/proc/{service}/task").glob("*/children")
+    started = [int(pid) for children in threads for pid in children.read_text().split()]
+    return [service, *(pid for pid in started if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text())]
+
+
+def spent(pids: list[int]) -> list[float]:
+    """The processor time that each has taken, in milliseconds: it says more than a clock where others compute too."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return [(int(field[11]) + int(field[12])) * 1000 / os.sysconf("SC_CLK_TCK") for field in fields]
+
+
 def shares(body: dict[str, object]) -> list[tuple[str, float]]:
     """What one answer is made of, in milliseconds, in this process and alone."""
     text = json.dumps({"account": body}).encode()
@@ -87,18 +103,25 @@ def measured(seconds: float) -> str:
         try:
             assert service.stdout is not None
             port = int(service.stdout.readline().split(":")[2].split("/")[0])
-            load(port, "/v1/questions/evaluate", text, 1, 0.2)
+            load(port, PATH, text, 1, 0.2)
             ready = time.perf_counter() - start - 0.2
+            while len(pids := processes(service.pid)) < 2 or load(port, PATH, text, 4, 1)[0] == 0:
+                time.sleep(0.1)  # the worker starts
             for clients in (1, 4, 16):
-                rate, p50, p99 = load(port, "/v1/questions/evaluate", text, clients, seconds)
-                rows.append(f"| {clients} | {rate:,.0f} | {p50:.2f} ms | {p99:.2f} ms |\n")
+                before = spent(pids)
+                rate, p50, p99 = load(port, PATH, text, clients, seconds)
+                door, worker = ((b - a) / (rate * seconds) for a, b in zip(before, spent(pids), strict=True))
+                rows.append(
+                    f"| {clients} | {rate:,.0f} | {p50:.2f} ms | {p99:.2f} ms | {door:.2f} ms | {worker:.2f} ms |\n"
+                )
         finally:
             service.terminate()
             service.wait()
     parts = shares(body)
     bare = parts[2][1]
     whole = sum(ms for _, ms in parts)
-    out = "| clients | answers a second | p50 | p99 |\n|---|---|---|---|\n" + "".join(rows)
+    out = "| clients | answers a second | p50 | p99 | processor: the door | the worker |\n|---|---|---|---|---|---|\n"
+    out += "".join(rows)
     out += "\nWhat one answer is made of, alone in one thread:\n\n| part | time |\n|---|---|\n"
     out += "".join(f"| {name} | {ms * 1000:.0f} µs |\n" for name, ms in parts)
     out += f"\nThese parts allow {1000 / whole:,.0f} answers a second; the bare judge, {1000 / bare:,.0f}. "

@@ -70,7 +70,7 @@ _HOME = {
     "Plan": "analytics.allocation",
     "Pocket": "model.account",
     "Position": "model.account",
-    "Prepared": "engine.prepare",
+    "Prepared": "engine.pool",
     "Prices": "engine.tables",
     "Profile": "model.profile",
     "ProfileError": "errors",
@@ -404,7 +404,8 @@ if TYPE_CHECKING:
         write_book,
     )
     from crossmargin.engine.liquidation import Liquidated, deleverage, liquidate, next_step
-    from crossmargin.engine.prepare import Prepared, prepare
+    from crossmargin.engine.pool import Prepared
+    from crossmargin.engine.prepare import prepare
     from crossmargin.engine.reference import measure
     from crossmargin.engine.runner import Runner
     from crossmargin.engine.synthetic import synthetic_book

@@ -126,6 +126,20 @@ def test_bonus_credit_is_margin_and_never_leaves() -> None:
     assert (found.held("a"), found.held("a", "bonus"), found.venue("bonus")) == (0, 500, -500)
 
 
+def test_bonus_credit_is_forfeited_by_a_withdrawal_where_the_venue_says_so() -> None:
+    """MEXC, futures bonus: any transfer out ends it. A refusal costs nothing."""
+    found = World()
+    found.rules(instrument(BTC, "0.01", "0.001"), profile="mexc-usdm")
+    found.open("a", profile="mexc-usdm", USDT="1000")
+    found.do("grant_bonus", account="a", asset="USDT", amount="500")
+    # lent money is never what leaves: 1,000 of the 1,500 may
+    assert found.refuse("withdraw", account="a", asset="USDT", amount="1001")["accepted"] == {"amount": "1000"}
+    assert found.held("a", "bonus") == 500
+    # 1,000 - 90 = 910 stay, and the 500 are the venue's again
+    found.do("withdraw", account="a", asset="USDT", amount="90")
+    assert (found.held("a"), found.held("a", "bonus"), found.venue("bonus")) == (910, 0, 0)
+
+
 def test_a_fill_books_pnl_and_fees() -> None:
     found = world()
     found.buy("a", BTC, "10", "100")

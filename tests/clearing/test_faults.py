@@ -297,7 +297,7 @@ def test_books_that_cannot_be_read_again_take_nothing_until_they_can(
     with books(where) as desk:
         desk.submit(LINES[:20])
         with monkeypatch.context() as gone:
-            for name in ("execute", "commit", "rollback"):
+            for name in ("execute", "exec_driver_sql", "commit", "rollback"):
                 gone.setattr(desk.journal._connection, name, away)
             gone.setattr(desk.journal._connection, "invalidate", lambda: None)
             for _ in range(3):

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 import sqlalchemy as sa
 from stores import STORES, place
@@ -476,7 +476,8 @@ def test_while_the_journal_cannot_even_be_read_nothing_unwritten_is_shown(
         raise OSError("the server has gone away")
 
     with monkeypatch.context() as broken:
-        broken.setattr(service.books._desk.journal._connection, "execute", away)
+        for name in ("execute", "exec_driver_sql"):
+            broken.setattr(service.books._desk.journal._connection, name, away)
         assert service.send(*LINES[6:9]).status_code == 503
         assert service.get("balances").status_code == 503
         assert service.get("accounts/alice").status_code == 503

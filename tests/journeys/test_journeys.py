@@ -266,6 +266,38 @@ def test_the_connection_is_lost_and_regained(start, watched):
     expect(page.locator("body")).not_to_have_class(re.compile("stale"))
 
 
+def test_what_nobody_answers_for_is_not_said_to_stand(start, watched):
+    service = start()
+    one = watched()
+    one.expected += ["ERR_CONNECTION_REFUSED", "WebSocket connection"]
+    page = one.open(service)
+    said = page.locator(".market .verdict")
+    page.get_by_label("Move of the market").fill("-1")
+    expect(said).to_contain_text("article-3.1 breaks first")
+    service.stop()
+    expect(page.locator("#banner")).to_contain_text("Connection lost")
+    page.get_by_label("Move of the market").fill("-2")
+    expect(said).to_contain_text("all coins -2.0 %: no account is known to break. Not known of 5 of 5.")
+    expect(said).not_to_have_class(re.compile("healthy"))
+
+
+def test_old_prices_and_those_of_the_future_are_never_healthy(start, watched):
+    service = start("--empty", "--stale-after", "900")
+    page = watched().open(service)
+    file = cm.to_plain(read_table(str(EXAMPLES / "article-2.1-cross.toml"))[0])
+    for name, when in (("old", "2020-01-01T00:00:00Z"), ("ahead", "2100-01-01T00:00:00Z")):
+        put = page.request.put(f"{service.url}/v1/accounts/{name}", data={**file, "as_of": when})
+        assert put.ok, put.text()
+        row = page.locator(f'tr[data-key="{name}/"]')
+        expect(row).to_contain_text("stale")
+        expect(row).not_to_contain_text("healthy")
+    expect(page.locator('tr[data-key="ahead/"]')).to_contain_text("in the future, age unknown")
+    expect(page.locator("dl.strip div", has_text="stale or unknown")).to_contain_text("2")
+    page.goto(f"{service.url}/#/account/old")
+    expect(page.locator(".title")).to_contain_text("stale")
+    expect(page.locator(".title")).not_to_contain_text("healthy")
+
+
 def test_a_new_snapshot_arrives_by_itself(start, watched):
     service = start()
     page = watched().open(service)

@@ -78,12 +78,34 @@ def test_a_source_that_never_answers_is_unknown_and_the_loop_goes_on(store: Stor
         gate = threading.Event()
         source.poll = lambda at: gate.wait(10) and None  # type: ignore[method-assign]
         monitor = made(store, time, source, executor=executor)
+        for seconds in (0, 9.9):  # its first reading is not due yet
+            time.now = after(seconds)
+            assert monitor.round(period=9.9).deliveries == ()
+        time.now = after(10)
         found = monitor.round()
         gate.set()
     assert [(one.rule, one.words) for one in monitor.monitoring.alerts()] == [
         ("unknown", "account: nothing has been read yet")
     ]
     assert len(found.deliveries) == 1
+
+
+def test_a_first_reading_that_is_slow_raises_nothing(store: Store) -> None:
+    time, source = Time(), Told()
+    with ThreadPoolExecutor(1) as executor:
+        import threading
+
+        gate = threading.Event()
+        source.poll = lambda at: gate.wait(10) and [seen("60000", at=at)]  # type: ignore[method-assign,assignment,return-value]
+        monitor = made(store, time, source, executor=executor)
+        assert monitor.round(period=2).events == ()
+        time.now = after(2)
+        assert monitor.round(period=2).events == ()
+        gate.set()
+        time.now = after(4)
+        monitor.round(period=2, wait=True)
+    assert monitor.monitoring.alerts() == []
+    assert "a" in monitor.states
 
 
 def test_a_source_that_breaks_is_unknown(store: Store, caplog: pytest.LogCaptureFixture) -> None:
@@ -143,7 +165,7 @@ def test_accounts_that_are_no_longer_watched_end_their_alerts(store: Store) -> N
     again = Monitor(Monitoring(store, "local"), {"b": Told("b")}, RULES, executor=AtOnce(), now=time)
     again.round()
     assert {one.state for one in again.monitoring.alerts() if one.account == "a"} == {"cleared"}
-    assert set(again.monitoring.states()) == {"b", MONITOR}
+    assert set(again.monitoring.states()) == {MONITOR}  # nothing has been read of the other yet
 
 
 def test_a_store_that_fails_loses_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The same question by the library, the command line and the service: the same bytes."""
+"""The same question by the library, the command line and the service: the same bytes, as the service describes them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -49,6 +50,8 @@ def by_service(client: TestClient, name: str, body: dict[str, Any]) -> bytes:
         f"/v1/questions/{name}", content=json.dumps(body), headers={"content-type": "application/json"}
     )
     assert answer.status_code == 200, answer.text
+    described = client.get("/openapi.json").json()
+    Draft202012Validator({**described, "$ref": f"#/components/schemas/Answer.{name}"}).validate(answer.json())
     return answer.content
 
 

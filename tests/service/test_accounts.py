@@ -250,3 +250,51 @@ def test_the_service_counts_what_it_does(client: TestClient) -> None:
     assert 'route="/v1/accounts/{id}",status="404"} 1.0' in text
     assert "crossmargin_listeners 0.0" in text
     assert client.get("/health").json() == {"status": "ok", "version": cm.__version__, "store": "ok"}
+
+
+def many(coins: int, balance: str) -> dict[str, Any]:
+    """One contract at 100 on each of so many coins, with a maintenance rate of 0.5 %."""
+    symbols = [f"C{number}/USDT:USDT" for number in range(coins)]
+    return {
+        "profile": "plain-cross",
+        "as_of": "2026-11-20T08:00:00Z",
+        "balances": {"USDT": balance},
+        "positions": [{"symbol": s, "quantity": "1", "entry_price": "100", "leverage": "10"} for s in symbols],
+        "market": {"mark_price": dict.fromkeys(symbols, "100")},
+        "instruments": [
+            {"symbol": s, "brackets": [{"notional_floor": "0", "maintenance_rate": "0.005"}]} for s in symbols
+        ],
+    }
+
+
+def test_of_an_account_of_many_coins_the_common_move_is_known(client: TestClient) -> None:
+    assert client.put("/v1/accounts/many", json=many(201, "2010")).status_code == 200
+    row = rows(client)["many"]
+    # each has 10 and needs 0.5: 10 + 100 s = 0.5 (1 + s), so s = -9.5 / 99.5 = -0.09547...
+    assert row["nearest"] == {
+        "words": "all -9.5 % together; each of 201 coins alone: not asked",
+        "coin": "all",
+        "distance": "-0.095477386934673367",
+        "kind": "price",
+    }
+    # with 120 for each no fall together ends it; what one coin may do was not asked, and unknown is not safe
+    assert client.put("/v1/accounts/many", json=many(201, "24120")).status_code == 200
+    nearest = rows(client)["many"]["nearest"]
+    assert nearest["words"] == "no common move liquidates it; each of 201 coins alone: not asked"
+    assert nearest["kind"] == "unknown"
+    # of 200 coins each is asked alone
+    assert client.put("/v1/accounts/many", json=many(200, "2000")).status_code == 200
+    assert rows(client)["many"]["nearest"]["words"] == "all -9.5 % together"
+
+
+def test_an_account_is_kept_whatever_becomes_of_its_thresholds(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_given: Any, **_more: Any) -> Any:
+        raise cm.UnsupportedRule("here", "cannot be answered")
+
+    monkeypatch.setattr("crossmargin.analytics.threshold.thresholds_of", refused)
+    assert client.put("/v1/accounts/desk", json=account(CROSS)).status_code == 200
+    row = rows(client)["desk"]
+    assert (row["headroom"], row["nearest"]["kind"]) == ("1955", "unknown")
+    assert "cannot be answered" in row["nearest"]["words"]

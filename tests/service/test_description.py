@@ -15,6 +15,7 @@ from jsonschema_rs import Draft202012Validator
 from schemathesis import checks
 from starlette.testclient import TestClient
 
+from crossmargin.apps.questions import QUESTIONS
 from crossmargin.apps.server.app import create_app, described
 from crossmargin.apps.server.settings import Settings
 from crossmargin.apps.store.store import Store
@@ -41,7 +42,7 @@ class Api:
     def __init__(self, where: str) -> None:
         self.store = Store(where)
         # slow questions end soon, so that the run stays short; an answer that takes too long conforms too
-        self.app = create_app(Settings(tokens=True, rate=1e6, burst=10**6, timeout=5.0), self.store)
+        self.app = create_app(Settings(tokens=True, rate=1e6, burst=10**6, timeout=5.0, slow_timeout=5.0), self.store)
         self.schema = schemathesis.openapi.from_dict(described(self.app))
         self.schema.app = self.app
         self.tokens = {scope: self._token((scope,)) for scope in EVERY} | {"every": self._token(EVERY)}
@@ -108,3 +109,33 @@ def test_the_description_refuses_the_numbers_that_the_service_refuses(api: Api, 
         found = client.post("/v1/questions/evaluate", json={"account": body}, headers=api.tokens["every"])
     assert found.status_code == 422
     assert found.json()["faults"][0]["path"] == "positions[0].quantity"
+
+
+def test_the_description_of_an_answer_names_its_fields(api: Api) -> None:
+    made = described(api.app)
+    validator = Draft202012Validator({**made, "$ref": "#/components/schemas/Answer.evaluate"})
+    body = {"account": account("article-2.1-cross")}
+    with TestClient(api.app, base_url="http://localhost") as client:
+        answer = client.post("/v1/questions/evaluate", json=body, headers=api.tokens["every"]).json()
+    assert validator.is_valid(answer)
+    pool = {**answer["pools"][0], "headroom": 1955}
+    for wrong in (
+        {key: value for key, value in answer.items() if key != "headroom"},
+        {**answer, "leverage": "10"},
+        {**answer, "equity": 2000},
+        {**answer, "equity": "2e3"},
+        {**answer, "status": "fine"},
+        {**answer, "pools": [pool]},
+    ):
+        assert not validator.is_valid(wrong)
+
+
+def test_every_question_has_a_description_of_its_answer(api: Api) -> None:
+    made = described(api.app)
+    for name in QUESTIONS:
+        operation = made["paths"][f"/v1/questions/{name}"]["post"]
+        reference = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+        schema = made["components"]["schemas"][reference.rpartition("/")[2]]
+        # one type, or one of several, each of them a table with the fields that it must have
+        kinds = [one["$ref"].rpartition("/")[2] for one in schema.get("anyOf", [schema])]
+        assert all(made["components"]["schemas"][kind]["additionalProperties"] is False for kind in kinds)

@@ -119,7 +119,7 @@ def test_a_token_has_a_rate_of_its_own(serving: Serving, token: Any) -> None:
 
 def test_what_takes_too_long_is_answered_and_keeps_nobody_waiting() -> None:
     async def story() -> None:
-        work = Work(Settings(timeout=0.05, threads=1, waiting=2))
+        work = Work(Settings(timeout=0.05, slow_timeout=0.05, threads=1, waiting=2))
         gate = threading.Event()
         with pytest.raises(Problem) as found:
             await work.run(gate.wait, lane="slow")

@@ -83,6 +83,18 @@ def test_it_can_start_empty_and_with_tokens_of_a_file(tmp_path: Path) -> None:
             assert json.load(answer)["tenant"] == "fund-a"
 
 
+def test_it_says_that_it_listens_only_when_it_does(tmp_path: Path) -> None:
+    """What fails on the way is told instead; a configuration of the monitor gives the channels."""
+    command = [sys.executable, "-m", "crossmargin.apps.cli", "serve", "--port", "0", "--no-open"]
+    words = [*command, "--store", str(tmp_path / "own.db"), "--monitor", str(tmp_path / "none.toml")]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "none.toml" in ended.stderr
+    (tmp_path / "monitor.toml").write_text('[accounts.a]\ntenant = "local"\n[channels.desk]\nkind = "log"\n')
+    with served("--empty", "--monitor", str(tmp_path / "monitor.toml"), home=tmp_path) as url:
+        assert fetch(f"{url}/v1/alert-rules")["channels"] == ["desk"]
+
+
 def test_who_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "_PATIENCE", 0.05)
     closed: list[int] = []

@@ -6,19 +6,21 @@ import asyncio
 import json
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from crossmargin.apps.server.app import create_app
 from crossmargin.apps.server.hub import Listener
-from crossmargin.apps.server.limits import Work, tried
+from crossmargin.apps.server.limits import Work
 from crossmargin.apps.server.problems import Problem
 from crossmargin.apps.server.settings import Settings
+from crossmargin.apps.server.workers import tried
 from crossmargin.apps.store.store import Store
 from crossmargin.errors import AccountError, Fault
 
@@ -60,7 +62,7 @@ def test_a_worker_gives_the_bytes_and_the_errors_of_a_thread_and_is_replaced_whe
         async with asking(tmp_path, workers) as (client, app):
             if workers:
                 await app.state.work.begin()
-                (first,) = app.state.work._processes["quick"]._processes
+                (first,) = app.state.work.crews["quick"].pids()
                 assert first != os.getpid()
             found = [await client.post("/v1/questions/evaluate", json=body) for body in BODIES]
             found.append(await client.post("/v1/figures/evaluate", json=BODIES[1]))
@@ -68,12 +70,10 @@ def test_a_worker_gives_the_bytes_and_the_errors_of_a_thread_and_is_replaced_whe
                 os.kill(first, signal.SIGKILL)
                 lost = await client.post("/v1/questions/evaluate", json=BODIES[0])
                 assert lost.status_code == 503
-                # a thread answers while a new worker starts, and then the worker
-                for waits in (asyncio.sleep(0), app.state.work.begin()):
-                    await waits
-                    again = await client.post("/v1/questions/evaluate", json=BODIES[0])
-                    assert (again.status_code, again.text) == (200, found[0].text)
-                (second,) = app.state.work._processes["quick"]._processes
+                # the next one waits for the new worker
+                again = await client.post("/v1/questions/evaluate", json=BODIES[0])
+                assert (again.status_code, again.text) == (200, found[0].text)
+                (second,) = app.state.work.crews["quick"].pids()
                 assert second != first
             return [(one.status_code, one.text) for one in found]
 
@@ -130,6 +130,60 @@ def test_what_computes_does_not_keep_changes_waiting() -> None:
 
 def _held() -> None:
     signal.pause()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_what_takes_too_long_is_stopped_in_its_process_and_another_takes_its_place() -> None:
+    async def story() -> None:
+        work = Work(Settings(workers=1, timeout=0.2, slow_timeout=30))
+        await work.begin()
+        (first,) = work.crews["quick"].pids()
+        for _ in range(2):  # the second waits in vain for its turn or for the new process
+            with pytest.raises(Problem) as found:
+                await work.apart(_held)
+            assert (found.value.status, found.value.kind) == (504, "too-slow")
+        # a slow question has longer: its first worker starts meanwhile
+        slow = await work.apart(os.getpid, lane="slow")
+        assert [slow] == work.crews["slow"].pids()
+        while _alive(first):
+            await asyncio.sleep(0.01)
+        second = None
+        while second is None:
+            try:
+                second = await work.apart(os.getpid)
+            except Problem as problem:  # it is still starting
+                assert problem.status == 504
+        assert second not in (first, slow, os.getpid())
+        while work.pending["quick"]:
+            await asyncio.sleep(0.01)
+        work.close()
+
+    asyncio.run(story())
+
+
+def test_what_still_waits_at_its_limit_is_not_begun() -> None:
+    async def story() -> list[str]:
+        done: list[str] = []
+        gate = threading.Event()
+        work = Work(Settings(timeout=0.05))
+        for each in (gate.wait, lambda: done.append("too late")):
+            with pytest.raises(Problem):
+                await work.run(each, lane="change")
+        gate.set()
+        while work.pending["change"]:
+            await asyncio.sleep(0.001)
+        await work.run(lambda: done.append("in time"), lane="change")
+        work.close()
+        return done
+
+    assert asyncio.run(story()) == ["in time"]
 
 
 def test_accounts_that_wait_next_to_each_other_are_told_in_one_message() -> None:

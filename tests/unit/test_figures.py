@@ -121,6 +121,38 @@ def test_modes_side_by_side() -> None:
     assert traces(spec)["free collateral"] == {"cross": 500, "isolated": 500}
 
 
+def test_funding_has_one_sign_in_chart_and_table() -> None:
+    """10 ETH long and 20 SOL short at 0.01 % every 8 h: one pays and one gets."""
+    case = cm.case_from(
+        {
+            "profile": "binance-usdm",
+            "as_of": "2026-11-20T06:00:00Z",
+            "balances": {"USDT": "9000"},
+            "positions": [
+                {"symbol": "ETH/USDT:USDT", "quantity": "10", "entry_price": "3000", "leverage": "10"},
+                {"symbol": "SOL/USDT:USDT", "quantity": "-20", "entry_price": "100", "leverage": "10"},
+            ],
+            "market": {
+                "mark_price": {"ETH/USDT:USDT": "3000", "SOL/USDT:USDT": "100"},
+                "funding_rate": {"ETH/USDT:USDT": "0.0001", "SOL/USDT:USDT": "0.0001"},
+            },
+            "instruments": [
+                {"symbol": s, "brackets": [{"notional_floor": "0", "maintenance_rate": "0.005"}]}
+                for s in ("ETH/USDT:USDT", "SOL/USDT:USDT")
+            ],
+        },
+        "account",
+    )
+    section = money.payments(cm.funding(*case))
+    (drawn,) = section.figures
+    (bar,) = drawn["data"]
+    assert bar["x"] == [9.0, -0.6]  # 30,000 x 0.0001 x 3, and 2,000 x 0.0001 x 3 received
+    assert bar["marker"]["color"] == [figures.RED, figures.GREEN]
+    (table,) = section.tables
+    column = table.columns.index("per_day")
+    assert [row[column] for row in table.rows] == ["9", "-0.6"]
+
+
 def test_days_of_funding_on_a_scale_that_shows_them_all() -> None:
     """44 days at present rates and 20 minutes at the cap need powers of ten; one pool alone does not."""
     section = view(cm.runway(*example("hyperliquid-funding")))

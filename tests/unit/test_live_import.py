@@ -196,7 +196,7 @@ def test_a_venue_that_cannot_be_reached_is_told() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"markPrice": None, "notional": None}, "market.mark_price.BTC/USDT:USDT"),
+        ({"markPrice": None, "notional": None, "unRealizedProfit": None}, "market.mark_price.BTC/USDT:USDT"),
         ({"entryPrice": None, "unRealizedProfit": None}, "entry_price"),
         ({"positionAmt": None}, "quantity"),
         ({"symbol": "BTCUSDT-NEW-KIND"}, "not a contract name"),

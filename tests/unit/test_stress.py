@@ -17,6 +17,7 @@ from crossmargin.analytics.box import worst_in_box
 from crossmargin.analytics.compiled import compile_scenarios
 from crossmargin.analytics.stress import depeg, heat_map, ladder, safety_buffer, stress, worst_case
 from crossmargin.files.scenarios import historical_scenarios, load_history, load_scenarios
+from crossmargin.model.fund import Ladder
 from crossmargin.model.scenario import Scenario
 
 D, F = Decimal, Fraction
@@ -238,6 +239,21 @@ def test_a_bad_scenario_file_names_the_place(tmp_path: Path, name: str, text: st
     path.write_text(text)
     with pytest.raises(cm.AccountError, match=why):
         load_scenarios(str(path))
+
+
+def test_a_list_of_which_every_item_is_wrong_is_not_called_empty_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('scenarios = [{ name = "x", moves = { BTC = "-1" } }, { name = "y", moves = { BTC = "no" } }]\n')
+    with pytest.raises(cm.AccountError) as found:
+        load_scenarios(str(path))
+    assert [fault.path for fault in found.value.faults] == ["scenarios[0].moves.BTC", "scenarios[1].moves.BTC"]
+    path.write_text("scenarios = []\n")
+    with pytest.raises(cm.AccountError, match="scenarios: is empty; give at least one"):
+        load_scenarios(str(path))
+    for steps, paths in ((("-1", "no"), ["steps[0]", "steps[1]"]), ((), ["steps"])):
+        with pytest.raises(cm.AccountError) as found:
+            Ladder(steps=steps)
+        assert [fault.path for fault in found.value.faults] == paths
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def _best(fund: Fund, progress: Progress) -> Plan:
     least = bound = Decimal("Infinity")
     count = 0
     for start in starts(fund):
-        work = _Work(start.fund, progress, first)
+        work = _Work(start.fund, progress, first, start.cost)
         first, count = first or work, count + 1
         hair = work.problem.size * _HAIR
         try:
@@ -231,10 +231,13 @@ def weights_of(fund: Fund) -> Mapping[Weight, float]:
 
 
 class _Work:
-    """One allocation from the fund to the plan; ``origin``: that of the fund as it stands, where settings differ."""
+    """One allocation from the fund to the plan; ``origin``: that of the fund as it stands, where settings differ.
 
-    def __init__(self, fund: Fund, progress: Progress, origin: _Work | None = None) -> None:
-        self.fund, self.progress = fund, progress
+    ``spent``: what those settings cost.
+    """
+
+    def __init__(self, fund: Fund, progress: Progress, origin: _Work | None = None, spent: Decimal = _ZERO) -> None:
+        self.fund, self.progress, self.spent = fund, progress, spent
         self.problem: Problem = problem_of(fund)
         refuse_loops(self.problem)
         nothing = [_ZERO] * len(self.problem.decisions)
@@ -320,7 +323,9 @@ class _Work:
             return
         for tag in {one.tag for one in short}:
             missing = max(one.amount for one in short if one.tag == tag)
-            master.tighten(tag, float(2 * missing + hair))
+            account, pool, _, _ = tag
+            unit = self.problem.prices[self.rounds.currencies.get((account, pool), pool)]
+            master.tighten(tag, float(2 * missing + hair / unit))
 
     # the answer ------------------------------------------------------------------------------------------------------
 
@@ -332,7 +337,7 @@ class _Work:
         """What a plan comes to in each aim."""
         used = [(d, v) for d, v in zip(self.problem.decisions, done.x, strict=True) if v]
         return {
-            "cost": sum((d.cost * v + d.fee_cost for d, v in used), _ZERO),
+            "cost": sum((d.cost * v + d.fee_cost for d, v in used), self.spent),
             "freed": sum((d.freed * v + d.fee_freed for d, v in used), _ZERO),
             "collateral": sum((d.collateral * v for d, v in used), _ZERO),
             "position": sum((d.position * v for d, v in used), _ZERO),
@@ -385,8 +390,9 @@ class _Work:
 
     @property
     def _carried(self) -> Decimal:
-        """The programme counts carry from nothing, the plan from today."""
-        return Decimal(repr(self.weights.get("carry", 0.0))) * self.carry_now
+        """What a plan comes to besides the programme, which counts carry from nothing and settings at no cost."""
+        weights = {name: Decimal(repr(weight)) for name, weight in self.weights.items()}
+        return weights.get("carry", _ZERO) * self.carry_now + weights.get("cost", _ZERO) * self.spent
 
     def _carry_of(self, x: Sequence[Decimal]) -> Decimal:
         total = _ZERO

@@ -48,7 +48,7 @@ def problem_of(fund: Fund) -> Problem:
     return built
 
 
-def _values_of(fund: Fund) -> dict[str, Decimal]:
+def values_of(fund: Fund) -> dict[str, Decimal]:
     """What a unit of each asset is worth in the fund's currency: as stated, else by the first market that says."""
     known = {fund.currency: _ONE, **fund.prices}
     for _ in range(len(fund.members)):
@@ -77,7 +77,7 @@ class _Builder:
     def __init__(self, fund: Fund) -> None:
         self.fund = fund
         self.place = {member.account.id: index for index, member in enumerate(fund.members)}
-        self.problem = Problem(fund=fund, books=[Books(*member) for member in fund.members], prices=_values_of(fund))
+        self.problem = Problem(fund=fund, books=[Books(*member) for member in fund.members], prices=values_of(fund))
         self.faults: list[Fault] = []
         self.missing: dict[str, Fault] = {}
 
@@ -239,6 +239,12 @@ class _Builder:
         if held is None and any(p.position_side != "net" for p in legs):
             why = "is missing: the contract is held in hedge mode; say long or short"
             self.faults.append(Fault(f"{where}.position_side", order.position_side, why))
+        aims = self.fund.objective
+        if held is not None and held.margin_mode == "isolated" and "headroom" in (aims.weights or aims.kind):
+            why = (
+                "closes an isolated position, which has no headroom once it is gone; leave it out, or take another aim"
+            )
+            self.faults.append(Fault(where, order.symbol, why))
         if order.symbol not in books.market.mark_price:
             self.missing[order.symbol] = Fault(f"{where}: market.mark_price.{order.symbol}", "", "is missing")
         if self.faults or self.missing or rate is None or size is None:
@@ -279,6 +285,7 @@ class _Builder:
                 entry=None if opens or held is None else held.entry_price,
                 held=_ZERO if held is None else abs(held.quantity),
                 contract_size=size,
+                pocket=pocket_name(held) if held is not None and held.margin_mode == "isolated" else None,
             )
             value = trade.notional(mark) * price
             width = None if end is None or start is None else end - start
@@ -288,7 +295,7 @@ class _Builder:
                     Decision(
                         words=f"{'open' if opens else 'close'} {order.symbol} on {order.account} ({side})",
                         source=order,
-                        effects=(Effect(account, settle, trade.stage, _cash(trade, held)),),
+                        effects=_effects(trade, held),
                         trade=trade,
                         value=value,
                         cost=(rate + spread) * value,
@@ -407,6 +414,15 @@ class _Builder:
         return max(total, _ONE)
 
 
+def _effects(trade: Trade, held: Position | None) -> tuple[Effect, ...]:
+    """What a unit does: it pays into the wallet; one that closes a pocket frees its share of the pocket's margin."""
+    paid = Effect(trade.account, parse_symbol(trade.symbol).settle, trade.stage, _cash(trade, held))
+    if trade.pocket is None or held is None:
+        return (paid,)
+    freed = (held.isolated_margin or _ZERO) / trade.held
+    return paid._replace(amount=paid.amount + freed), paid._replace(amount=-freed, pocket=trade.pocket)
+
+
 def _cash(trade: Trade, held: Position | None) -> Decimal:
     """What a unit pays into the wallet: the PnL it realizes less its fee; linear, so read off one fill."""
     quantity = trade.unit if trade.entry is None else trade.unit * trade.held
@@ -423,15 +439,24 @@ def _cash(trade: Trade, held: Position | None) -> Decimal:
 
 
 def _is_taken(problem: Problem, account: int, asset: str) -> bool:
-    """Whether some decision may take an asset out of a wallet: what arrives leaves bonus credit as it is."""
+    """Whether some decision may take an asset out of a wallet by a transfer or a conversion."""
     own = [(d, e) for d in problem.decisions for e in d.effects if (e.account, e.asset) == (account, asset)]
-    return any(e.amount < 0 or d.trade is not None for d, e in own)
+    return any(e.amount < 0 and isinstance(d.source, Route | Conversion) for d, e in own)
 
 
 def _refuse_bonus(problem: Problem) -> None:
+    """What arrives leaves bonus credit as it is, and what leaves ends it or not as the rule says; a fill burns it."""
     for account, books in enumerate(problem.books):
+        where = f"bonus of {problem.id(account)}"
+        trades = [*problem.trades(account), *problem.closes(account)]
+        traded = {parse_symbol(trade.symbol).settle for _, trade in trades}
         for asset in problem.assets(account):
             balance = books.account.balances.get(asset)
-            if balance is not None and balance.bonus_credit and _is_taken(problem, account, asset):
-                why = f"what a move does to the bonus credit of {asset} depends on its size; leave it out of the plan"
-                raise UnsupportedRule(f"bonus of {problem.id(account)}", why)
+            if balance is None or not balance.bonus_credit:
+                continue
+            if asset in traded:
+                why = f"a fill burns bonus credit of {asset} by its size; leave out the orders that settle in {asset}"
+                raise UnsupportedRule(where, why)
+            if books.rules.slots.bonus is None and _is_taken(problem, account, asset):
+                why = f"no rule says whether a transfer ends that of {asset}; leave out what takes {asset} from here"
+                raise UnsupportedRule(where, why)

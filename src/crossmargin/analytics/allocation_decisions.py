@@ -56,6 +56,8 @@ class Trade(NamedTuple):
     entry: Decimal | None
     held: Decimal
     contract_size: Decimal
+    pocket: str | None = None
+    """The pool of the isolated position that it closes."""
 
     @property
     def stage(self) -> int:
@@ -152,6 +154,8 @@ class Problem:
     """By coin whose amount must not change: the coins that a unit of each decision buys."""
     size: Decimal = _ONE
     """The money at stake, in the fund's currency: what figures are measured against."""
+    lowering: dict[tuple[int, str, int], list[int]] = field(default_factory=dict)
+    """By pool that lacks room now and stage: what takes from it then. A venue admits that only where room is left."""
     stepped: set[tuple[int, str]] = field(default_factory=set)
     """Contracts whose maintenance margin jumps with their size: it is given to the programme piece by piece."""
 
@@ -171,9 +175,14 @@ class Problem:
         return list(dict.fromkeys(found))
 
     def trades(self, account: int, symbol: str | None = None) -> list[tuple[int, Trade]]:
-        """The trades of an account, in one contract or in all, with the index of their decision."""
-        found = [(j, d.trade) for j, d in enumerate(self.decisions) if d.trade is not None]
+        """The trades in an account's shared pools, in one contract or in all, with the index of their decision."""
+        found = [(j, d.trade) for j, d in enumerate(self.decisions) if d.trade is not None and d.trade.pocket is None]
         return [(j, t) for j, t in found if t.account == account and symbol in (None, t.symbol)]
+
+    def closes(self, account: int) -> list[tuple[int, Trade]]:
+        """The trades that close isolated positions of an account, with the index of their decision."""
+        found = [(j, d.trade) for j, d in enumerate(self.decisions) if d.trade is not None]
+        return [(j, t) for j, t in found if t.account == account and t.pocket is not None]
 
     def settings(self, account: int, symbol: str | None = None) -> list[tuple[int, Setting]]:
         """The leverages that may be set in an account, of one contract or of all, with the index of their decision."""
@@ -183,6 +192,15 @@ class Problem:
     def leverage(self, account: int, symbol: str, x: Sequence[Decimal]) -> Decimal | None:
         """The leverage that a plan sets for a contract; None where it sets none."""
         return next((s.leverage for j, s in self.settings(account, symbol) if x[j]), None)
+
+    def both_ways(self) -> dict[tuple[int, str], dict[Decimal, list[int]]]:
+        """The contracts, held by no one, that may be bought or sold to open: never both, by contract and way."""
+        found: dict[tuple[int, str], dict[Decimal, list[int]]] = {}
+        for j, decision in enumerate(self.decisions):
+            trade = decision.trade
+            if trade is not None and trade.entry is None and trade.position_side == "net":
+                found.setdefault((trade.account, trade.symbol), {}).setdefault(trade.unit, []).append(j)
+        return {contract: ways for contract, ways in found.items() if len(ways) == 2}
 
     def is_edged(self, trade: Trade) -> bool:
         """Whether a little more of the contract may be far worse: a jump, or a leverage that is no longer allowed."""
@@ -201,7 +219,8 @@ class Problem:
     def leaves(self, account: int, stage: int) -> bool:
         """Whether money may leave a pool of an account at a stage, so that its withdrawal rule has a say."""
         sends = any(e.account == account and e.stage == SENT for d in self.decisions for e in d.effects)
-        moves = any(e.account == account and e.pocket is not None for d in self.decisions for e in d.effects)
+        pockets = [d for d in self.decisions if isinstance(d.source, Pocket)]
+        moves = any(e.account == account for d in pockets for e in d.effects)
         return (sends and stage == SENT) or (moves and stage in (REDUCED, RECEIVED))
 
     def amounts(self, account: int, stage: int) -> dict[str, dict[int, Decimal]]:
@@ -217,7 +236,7 @@ class Problem:
     def account_at(self, account: int, x: Sequence[Decimal], stage: int) -> Account:
         """The account after a stage, when ``x`` units of each decision are done; under the context of the judge."""
         books = self.books[account]
-        for j, trade in self.trades(account):
+        for j, trade in (*self.trades(account), *self.closes(account)):
             if x[j] and trade.entry is not None:
                 books = book(books, close(trade, x[j])).books
         for j, setting in self.settings(account):
@@ -279,7 +298,7 @@ def close(trade: Trade, units: Decimal) -> Close:
         price=trade.price,
         fee_rate=trade.fee_rate,
         position_side=trade.position_side,
-        margin_mode="cross",
+        margin_mode="cross" if trade.pocket is None else "isolated",
     )
 
 

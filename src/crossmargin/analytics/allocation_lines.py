@@ -18,7 +18,8 @@ from crossmargin.analytics.allocation_decisions import Problem, Setting, Trade
 from crossmargin.engine.changes import Books
 from crossmargin.engine.curves import Function, walk
 from crossmargin.engine.fills import average_entry
-from crossmargin.engine.prepare import Exposure, Pool, Prepared, prepare
+from crossmargin.engine.pool import Exposure, Pool, Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Line, Ray
 from crossmargin.engine.reference import (
     AssetState,
@@ -222,17 +223,20 @@ class _Pool:
                     line.fees[j] = line.fees.get(j, _ZERO) + slope * fee.amount
 
     def _pocket(self, amounts: Mapping[int, Decimal]) -> None:
-        """An isolated position's margin also sets where it is bankrupt, so the whole pocket is asked anew."""
+        """An isolated position's margin also sets where it is bankrupt, so the whole pocket is asked anew.
+
+        What closes takes its share of the margin with it.
+        """
         ray = Ray(_ZERO, _ONE, Line(_ZERO, 1, track=True))
-        legs = [leg.position for own in self.pool.assets for e in own.exposures for leg in e.legs]
-        rich = tuple(leg.model_copy(update={"isolated_margin": (leg.isolated_margin or _ZERO) + ray}) for leg in legs)
-        account = Account(profile=self.prepared.account.profile).model_copy(update={"positions": rich})
-        pool = prepare(account, self.prepared.market, self.prepared.rules).pools[-1]
-        pool.ladder = self.pool.ladder
-        for name, room in rooms_of(measure(pool), self.context, leaving=self.leaving).items():
-            line = self.lines[name]
-            for j, amount in amounts.items():
-                line.slopes[j] = line.slopes.get(j, _ZERO) + room.slope(_ZERO) * amount
+        (leg,) = [leg.position for own in self.pool.assets for e in own.exposures for leg in e.legs]
+        closes = dict(self.problem.closes(self.context.account))
+        for j, amount in amounts.items():
+            trade = closes.get(j)
+            pool = pocket_of(self.prepared, leg, ray * amount, _ZERO if trade is None else ray * trade.unit)
+            pool.ladder = self.pool.ladder
+            for name, room in rooms_of(measure(pool), self.context, leaving=self.leaving).items():
+                line = self.lines[name]
+                line.slopes[j] = line.slopes.get(j, _ZERO) + (room.slope(_ZERO) if type(room) is Ray else _ZERO)
 
     def _initial(self, own: AssetState) -> Num:
         """Initial margin of everything that settles in an asset, in the asset."""
@@ -424,6 +428,13 @@ def alone(books: Books, trade: Trade, way: Decimal, margin: Margin, leverage: De
         return found if type(found) is Ray else Ray(found, _ZERO, more.line)
 
     return Alone(function, -shift)
+
+
+def pocket_of(books: Books | Prepared, leg: Position, margin: Num, quantity: Num) -> Pool:
+    """The pool of an isolated position with so much more margin and so many more contracts; they may be rays."""
+    update = {"isolated_margin": (leg.isolated_margin or _ZERO) + margin, "quantity": leg.quantity + quantity}
+    account = Account(profile=books.account.profile).model_copy(update={"positions": (leg.model_copy(update=update),)})
+    return prepare(account, books.market, books.rules).pools[-1]
 
 
 def exposure_of(prepared: Prepared, symbol: str) -> tuple[Pool, Exposure]:

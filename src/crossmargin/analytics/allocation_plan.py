@@ -23,6 +23,7 @@ from crossmargin.analytics.allocation_decisions import (
     Problem,
     Trade,
     close,
+    least_wallet,
     opening,
     with_leverage,
 )
@@ -31,7 +32,8 @@ from crossmargin.analytics.allocation_programme import WALLET
 from crossmargin.analytics.allocation_rounds import Rounds
 from crossmargin.analytics.allocation_scenarios import Floats, Shocks
 from crossmargin.analytics.whatif import Standing, removable_wallet, shortfalls
-from crossmargin.engine.changes import Booked, Books, book
+from crossmargin.engine.changes import Booked, Books, book, wallet
+from crossmargin.engine.pool import Pool
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
 from crossmargin.model.change import Deposit, Transfer, Withdraw
@@ -67,12 +69,12 @@ class Move:
 
     ``amount`` of ``asset`` is sent, sold or moved (into the pocket of ``symbol``; below 0 out of it), or ``quantity``
     contracts of ``symbol`` are traded at ``price`` (+ buys; what opens at ``leverage``), or a ``leverage`` or
-    ``margin_mode`` is set. ``receives`` of ``received_asset`` arrives. ``cost`` is in
-    the fund's currency. ``effects``: on each pool touched.
+    ``margin_mode`` is set, or ``amount`` of bonus credit in ``asset`` given up. ``receives`` of ``received_asset``
+    arrives. ``cost`` is in the fund's currency. ``effects``: on each pool touched.
     """
 
     phase: Phase
-    kind: Literal["close", "convert", "send", "open", "move", "set_leverage", "set_margin_mode"]
+    kind: Literal["close", "convert", "send", "open", "move", "set_leverage", "set_margin_mode", "forfeit_bonus"]
     words: str
     account: str
     to: str | None = None
@@ -123,7 +125,7 @@ class Judged(NamedTuple):
 def rounded(problem: Problem, x: Sequence[Decimal]) -> list[Decimal]:
     """Amounts in whole quanta: what comes in from outside rounded up, what leaves down, the rest to the nearest.
 
-    Steps of impact are filled from the best price on; two openings against each other in one contract are netted.
+    Steps of impact are filled from the best price on.
     """
     found = []
     for decision, value in zip(problem.decisions, x, strict=True):
@@ -142,7 +144,7 @@ def rounded(problem: Problem, x: Sequence[Decimal]) -> list[Decimal]:
             amount = min(amount, decision.most)
         found.append(amount)
     _fill_best_first(problem, found)
-    _net(problem, found)
+    _leave_closed(problem, found)
     for limit in problem.limits:
         over = sum((found[j] for j in limit.decisions), _ZERO) - (limit.most if limit.most is not None else _ZERO)
         if limit.most is not None and over > 0:
@@ -168,22 +170,14 @@ def _fill_best_first(problem: Problem, x: list[Decimal]) -> None:
             left -= x[j]
 
 
-def _net(problem: Problem, x: list[Decimal]) -> None:
-    """What would be bought and sold in one contract to open both ways is not done at all."""
-    opens: dict[tuple[int, str, str], dict[Decimal, list[int]]] = {}
-    for j, decision in enumerate(problem.decisions):
-        trade = decision.trade
-        if trade is not None and trade.entry is None and trade.position_side == "net":
-            ways = opens.setdefault((trade.account, trade.symbol, trade.position_side), {})
-            ways.setdefault(trade.unit, []).append(j)
-    for ways in opens.values():
-        if len(ways) == 2:
-            both = min(sum((x[j] for j in own), _ZERO) for own in ways.values())
-            for own in ways.values():
-                left = both
-                for j in reversed(own):
-                    part = min(left, x[j])
-                    x[j], left = x[j] - part, left - part
+def _leave_closed(problem: Problem, x: list[Decimal]) -> None:
+    """Margin neither leaves nor enters a pocket that is closed whole: it went with the position."""
+    for account, _ in enumerate(problem.books):
+        closes = problem.closes(account)
+        closed = {t.pocket for _, t in closes if sum(x[k] for k, own in closes if own.pocket == t.pocket) >= t.held}
+        for j, decision in enumerate(problem.decisions):
+            if isinstance(decision.source, Pocket) and decision.effects[0].account == account:
+                x[j] = _ZERO if decision.effects[1].pocket in closed else x[j]
 
 
 # steps ----------------------------------------------------------------------------------------------------------------
@@ -207,6 +201,8 @@ def judge(
         if not rounds.guards[account]:
             continue
         rounds.add_worst_of_box(account, books.account)
+        if problem.fund.safety.in_transit:
+            short += _in_transit(rounds, shocks, account, runner.in_transit[account], given_up)
         found, judged = _scenarios(rounds, shocks, account, books, every=every, given_up=given_up)
         exact, total = exact + judged, total + len(shocks) - len(given_up)
         worst |= {(account, pool): own for pool, own in found.items()}
@@ -226,6 +222,37 @@ def worst_now(rounds: Rounds, shocks: Shocks) -> dict[tuple[int, str], Worst]:
     return found
 
 
+def _in_transit(rounds: Rounds, shocks: Shocks, account: int, books: Books, given_up: Sequence[int]) -> Iterator[Short]:
+    """What an account is short of in a scenario while money is in transit; exact where floats cannot tell."""
+    problem = rounds.problem
+    if books is problem.books[account]:
+        return  # what is as it was is no worse
+    rounds.add_worst_of_box(account, books.account)
+    prepared = stricter(prepare(*books, number=float), problem)
+    rooms, exact = shocks.rooms(prepared, account), prepare(*books)
+    for column, pool in enumerate(prepared.pools):
+        if pool.name not in rounds.guards[account]:
+            continue
+        slack = rooms[:, column] - rounds.needed_everywhere(account, SENT, pool.name)
+        slack[list(given_up)] = np.inf
+        for row in np.flatnonzero(slack < _FLOAT_ERROR * (_size(pool) + 1)).tolist():
+            market = shocks.market(exact, account, row)
+            moved = stricter(prepare(books.account, market, books.rules), problem).pools
+            own = next(other for other in moved if other.name == pool.name)
+            missed = rounds.needed_in(Context(account, SENT, row), pool.name) - measure(own).headroom
+            if missed > 0:
+                yield Short((account, pool.name, SAFETY, SENT), missed)
+
+
+def _size(pool: Pool) -> float:
+    """What a pool's figures are made of, all of it counted as positive."""
+    total = 0.0
+    for own in pool.assets:
+        notional = sum(e.notional(leg.size, e.mark) for e in own.exposures for leg in e.legs)
+        total += (abs(own.cash) + notional) * own.price
+    return total
+
+
 def _scenarios(
     rounds: Rounds, shocks: Shocks, account: int, books: Books, *, every: bool, given_up: Sequence[int] = ()
 ) -> tuple[dict[str, Worst], int]:
@@ -234,11 +261,7 @@ def _scenarios(
     prepared = stricter(prepare(*books, number=float), problem)
     rooms = shocks.rooms(prepared, account)
     rooms[list(given_up)] = np.inf
-    sizes = [
-        sum(abs(a.cash) * a.price + sum(e.notional(leg.size, e.mark) for e in a.exposures for leg in e.legs) * a.price
-            for a in pool.assets)
-        for pool in prepared.pools
-    ]  # fmt: skip
+    sizes = [_size(pool) for pool in prepared.pools]
     rows: dict[int, set[str]] = {}
     for column, pool in enumerate(prepared.pools):
         if pool.name in rounds.guards[account]:
@@ -273,7 +296,7 @@ class _Runner:
 
     def __init__(self, rounds: Rounds, x: Sequence[Decimal]) -> None:
         self.rounds, self.problem, self.x = rounds, rounds.problem, x
-        self.books = list(rounds.problem.books)
+        self.books = self.in_transit = list(rounds.problem.books)
         self.moves: list[Move] = []
         self.place: dict[int, int] = {}
         self.short: list[Short] = []
@@ -294,9 +317,16 @@ class _Runner:
                 self._try(j, stage, force=True)
             for account in range(len(self.books)):
                 self._look(account, stage)
+            if stage == SENT:
+                self.in_transit = list(self.books)
 
     def _look(self, account: int, stage: int) -> None:
         """What arrives and what closes is never refused: the lines are looked at when the stage is over."""
+        for asset in self.problem.assets(account):
+            least = least_wallet(self.problem, account, asset)
+            missed = _ZERO if least is None else least - wallet(self.books[account].account, asset)
+            if missed > 0:
+                self.short.append(Short((account, asset, WALLET, stage), missed))
         for pool, state in self.standing[account].states.items():
             if pool not in self.rounds.guards[account]:
                 continue

@@ -8,7 +8,7 @@ added by :mod:`crossmargin.analytics.allocation_rounds`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -56,8 +56,6 @@ class Programme:
     reaches: Sequence[Reach]
     shocks: Shocks
     size: float
-    short: set[tuple[int, str]] = field(default_factory=set)
-    """Pools that lack room now: whether they send anything is a choice of its own."""
 
     def start(self, master: Master, *, aim: bool) -> None:
         """Put the columns and the stated rows into a solver; ``aim=False``: any plan is as good."""
@@ -84,10 +82,12 @@ class Programme:
             if d.is_switched:
                 once = w["cost"] * float(d.fee_cost) - w["freed"] * float(d.fee_freed)
                 master.column(("y", j), upper=1.0, cost=once * aim, integer=True)
+        for contract in problem.both_ways():
+            master.column(("buys", *contract), upper=1.0, integer=True)
         for row in self.shocks.drawn:
             master.column(("miss", row), upper=1.0, integer=True)
-        for account, pool in sorted(self.short):
-            master.column(("sends", account, pool), upper=1.0, integer=True)
+        for key in sorted(problem.lowering):
+            master.column(("lowers", *key), upper=1.0, integer=True)
         if w["carry"]:
             for c, carry in enumerate(problem.carries):
                 scale = size / float(problem.prices[carry.asset])
@@ -104,6 +104,11 @@ class Programme:
     def most(self, j: int) -> float:
         """The most units of a decision: its own bound, or far beyond all that is at stake."""
         return float(self.problem.most(j))
+
+    def _top(self, j: int) -> float:
+        """The most units of a decision by its bound and by every stated limit."""
+        stated = [float(own.most) for own in self.problem.limits if own.most is not None and j in own.decisions]
+        return min([self.most(j), *stated])
 
     def endless(self, solved: Solved) -> list[str]:
         """What a plan takes to where only the want of a bound ends it."""
@@ -130,19 +135,10 @@ class Programme:
                 yield Row(f"neutral in {coin}", None, terms, 0.0, size=unit)
         for reach in self.reaches:
             yield from self._reach(reach)
-        for j, d in enumerate(problem.decisions):
-            if d.is_switched:
-                tops = [float(own.most) for own in problem.limits if own.most is not None and j in own.decisions]
-                unit = size / float(d.value)
-                yield Row(None, None, {("x", j): -1.0, ("y", j): min([self.most(j), *tops])}, 0.0, size=unit)
-                yield Row(None, None, {("x", j): 1.0, ("y", j): -float(d.minimum)}, 0.0, size=unit)
+        yield from self._choices()
         if self.shocks.drawn:
             misses = {("miss", row): 1.0 for row in self.shocks.drawn}
             yield Row("probability of a breach", None, misses, -_INFINITY, float(self.shocks.spare))
-        for account, pool in sorted(self.short):
-            for j in problem.sends(account, pool):
-                switch: dict[Any, float] = {("x", j): -1.0, ("sends", account, pool): self.most(j)}
-                yield Row(None, None, switch, 0.0, size=size / float(problem.decisions[j].value))
         for account, _ in enumerate(problem.books):
             yield from self._wallets(account)
         if aims.get("carry"):
@@ -151,6 +147,24 @@ class Programme:
                 terms = {key: -value for key, value in self._flow(carry.account, carry.asset, OPENED).items()}
                 unit = size / float(problem.prices[carry.asset])
                 yield Row(None, None, {**terms, ("own", c): 1.0, ("owed", c): -1.0}, held, held, unit)
+
+    def _choices(self) -> Iterator[Row]:
+        """What is done only where a choice says so: a use with its fee, one way of two, a step that takes."""
+        problem, size = self.problem, self.size
+        for j, d in enumerate(problem.decisions):
+            if d.is_switched:
+                unit = size / float(d.value)
+                yield Row(None, None, {("x", j): -1.0, ("y", j): self._top(j)}, 0.0, size=unit)
+                yield Row(None, None, {("x", j): 1.0, ("y", j): -float(d.minimum)}, 0.0, size=unit)
+        for contract, ways in problem.both_ways().items():
+            for way, j in ((way, j) for way, own in ways.items() for j in own):
+                top = self._top(j)
+                terms = {("x", j): -1.0, ("buys", *contract): float(way) * top}
+                yield Row(None, None, terms, min(0.0, float(way) * top), size=size / float(problem.decisions[j].value))
+        for key, lowering in sorted(problem.lowering.items()):
+            for j in lowering:
+                switch: dict[Any, float] = {("x", j): -1.0, ("lowers", *key): self._top(j)}
+                yield Row(None, None, switch, 0.0, size=size / float(problem.decisions[j].value))
 
     def _reach(self, reach: Reach) -> Iterator[Row]:
         """So much may be opened, beyond what is closed: at one leverage, or unless another one is set."""

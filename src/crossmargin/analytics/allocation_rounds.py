@@ -27,6 +27,7 @@ from crossmargin.analytics.allocation_lines import (
     stricter,
 )
 from crossmargin.analytics.allocation_master import Master, Row, Solved
+from crossmargin.analytics.allocation_order import taking
 from crossmargin.analytics.allocation_programme import EDGE, Programme
 from crossmargin.analytics.allocation_scenarios import NOW, Shocks
 from crossmargin.analytics.allocation_shapes import Reach, check_shapes
@@ -40,7 +41,7 @@ from crossmargin.model.fund import Weight
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.number import plain
 
-_ZERO = Decimal(0)
+_ZERO, _ONE = Decimal(0), Decimal(1)
 _TIGHT = 1e-10
 _MANY = 4  # scenarios of a pool whose lines are added in one round
 _MOST_ROUNDS = 400
@@ -103,7 +104,9 @@ class Rounds:
     _cuts: dict[tuple[Context, str, str], list[_Cut]] = field(default_factory=dict)
     _lines: dict[Term, list[tuple[float, dict[int, float]]]] = field(default_factory=dict)
     _size: float = 1.0
-    _seen: dict[int, tuple[Any, Any, Any]] = field(default_factory=dict)
+    _seen: dict[tuple[int, int], tuple[Any, Any, Any]] = field(default_factory=dict)
+    _base_in: dict[tuple[int, str, int], Decimal] = field(default_factory=dict)
+    _now: dict[int, tuple[int, dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, problem: Problem, shocks: Shocks, weights: Mapping[Weight, float]) -> Rounds:
@@ -124,8 +127,8 @@ class Rounds:
                     for name, room in rooms_of(state, Context(index, stage, None), leaving=True).items():
                         if room is not None:
                             made.base[index, stage, pool.name, name] = room
-                            if room < 0 and stage == SENT and problem.sends(index, pool.name):
-                                programme.short.add((index, pool.name))
+                            if room < 0 and (steps := taking(problem, index, pool.name, stage)):
+                                problem.lowering[index, pool.name, stage] = steps
         return made
 
     @property
@@ -184,6 +187,9 @@ class Rounds:
             used = not decision.is_switched or solved.values["y", j] > 0.5
             cut = Decimal(max(value, 0.0) if used else 0.0).quantize(_DIGITS)
             found.append(min(cut, decision.most) if decision.most is not None else cut)
+        for contract, ways in self.problem.both_ways().items():
+            for j in ways[-_ONE if solved.values["buys", *contract] > 0.5 else _ONE]:
+                found[j] = _ZERO
         return found
 
     def _look(self, master: Master, at: _Look) -> int:
@@ -192,7 +198,8 @@ class Rounds:
         for account, _ in enumerate(self.problem.books):
             for stage in self._stages(account):
                 added += self._at_present(master, account, stage, at)
-            added += self._in_scenarios(master, account, at)
+            for stage in (SENT, OPENED) if self.problem.fund.safety.in_transit else (OPENED,):
+                added += self._in_scenarios(master, account, stage, at)
         return added
 
     def _stages(self, account: int) -> Iterator[int]:
@@ -209,16 +216,19 @@ class Rounds:
         there = problem.account_at(account, at.x, stage)
         prepared = prepare(there, books.market, books.rules)
         short = set()
+        may_break = self.guards[account] | set(guarded(prepared))
         for pool in prepared.pools:
             state = measure(pool)
             self.currencies[account, pool.name] = pool.currency
             price = float(problem.prices[pool.currency])
             for name, room in rooms_of(state, context, leaving=problem.leaves(account, stage)).items():
                 least = self.needed(account, stage, pool.name, name, at.x)
+                if room is None and pool.name not in may_break:
+                    continue
                 slack = float("-inf") if room is None else float(room - least) * price
-                if at.seed or slack < self._broken(name, pool.name, account, at):
+                seeded = at.seed and pool.name in may_break
+                if seeded or slack < self._broken(name, pool.name, account, at):
                     short.add(pool.name)
-        short &= self.guards[account] | set(guarded(prepared))
         if not short:
             return 0
         return self._cut(master, context, at.x, books.market, short)
@@ -232,8 +242,11 @@ class Rounds:
         return float(self.problem.prices[self.currencies[account, pool]])
 
     def needed(self, account: int, stage: int, pool: str, name: str, x: Sequence[Decimal]) -> Decimal:
-        """What a room must come to: at the end and where money is sent 0, else no less than what it is short of now."""
-        if stage == OPENED or (stage == SENT and any(x[j] for j in self.problem.sends(account, pool))):
+        """What a room must come to: at the end and where a step takes from it 0, else no less than it is short of now.
+
+        A step that takes from a pool which lacks room is refused at any time, and what adds to it is done before.
+        """
+        if stage == OPENED or any(x[j] for j in self.problem.lowering.get((account, pool, stage), ())):
             return _ZERO
         return self._short_now(account, stage, pool, name)
 
@@ -244,29 +257,58 @@ class Rounds:
         """The draws that a solution lets break."""
         return [row for row in self.shocks.drawn if values.get(("miss", row), 0.0) > 0.5]
 
-    def _in_scenarios(self, master: Master, account: int, at: _Look) -> int:
-        """Every scenario at the end of the plan."""
+    def needed_in(self, context: Context, pool: str) -> Decimal:
+        """What headroom must come to in a scenario: the buffer; in transit no less than it would be short of it now."""
+        problem, account = self.problem, context.account
+        assert context.row is not None  # the present prices have lines of their own
+        if context.stage == OPENED:
+            return problem.fund.safety.buffer(problem.id(account), pool).amount
+        key = account, pool, context.row
+        if key not in self._base_in:
+            books = problem.books[account]
+            market = self.shocks.market(prepare(*books), account, context.row)
+            for own in stricter(prepare(books.account, market, books.rules), problem).pools:
+                amount = problem.fund.safety.buffer(problem.id(account), own.name).amount
+                self._base_in[account, own.name, context.row] = min(amount, measure(own).headroom)
+        return self._base_in.get(key, _ZERO)
+
+    def needed_everywhere(self, account: int, stage: int, pool: str) -> Any:
+        """The same in every scenario, in floats."""
+        problem = self.problem
+        amount = float(problem.fund.safety.buffer(problem.id(account), pool).amount)
+        if stage == OPENED:
+            return amount
+        key, found = len(self.shocks), self._now.get(account)
+        if found is None or found[0] != key:
+            prepared = stricter(prepare(*problem.books[account], number=float), problem)
+            rooms = self.shocks.rooms(prepared, account)
+            found = key, {own.name: rooms[:, column] for column, own in enumerate(prepared.pools)}
+            self._now[account] = found
+        return np.minimum(amount, found[1].get(pool, 0.0))
+
+    def _in_scenarios(self, master: Master, account: int, stage: int, at: _Look) -> int:
+        """Every scenario at the end of the plan, or while money is in transit."""
         problem, books = self.problem, self.problem.books[account]
         if not self.guards[account]:
             return 0
-        there = problem.account_at(account, at.x, OPENED)
+        there = problem.account_at(account, at.x, stage)
         self.add_worst_of_box(account, there)
         key = (there.balances, there.positions, len(self.shocks))
-        if account in self._seen and self._seen[account][0] == key:
-            _, names, rooms = self._seen[account]
+        if (account, stage) in self._seen and self._seen[account, stage][0] == key:
+            _, names, rooms = self._seen[account, stage]
         else:
             prepared = stricter(prepare(there, books.market, books.rules, number=float), problem)
             names = [(pool.name, pool.currency) for pool in prepared.pools]
             rooms = self.shocks.rooms(prepared, account)
-            self._seen[account] = (key, names, rooms)
+            self._seen[account, stage] = (key, names, rooms)
         wanted: dict[int, set[str]] = {}
         given_up = self.given_up(at.broken)
         for column, (pool, currency) in enumerate(names):
             if pool not in self.guards[account]:
                 continue
             price = float(problem.prices[currency])
-            amount = float(problem.fund.safety.buffer(problem.id(account), pool).amount)
-            slack = (rooms[:, column] - amount) * price - at.z
+            needed = self.needed_everywhere(account, stage, pool)
+            slack = (rooms[:, column] - needed) * price - (at.z if stage == OPENED else 0.0)
             slack[given_up] = float("inf")
             order = np.argsort(slack, kind="stable")[:_MANY] if len(slack) <= 10_000 else _least_of(slack, _MANY)
             for row in order.tolist():
@@ -277,7 +319,7 @@ class Rounds:
         for row, pools in wanted.items():
             assert exact is not None  # there is something wanted
             market = self.shocks.market(exact, account, row)
-            added += self._cut(master, Context(account, OPENED, row), at.x, market, pools)
+            added += self._cut(master, Context(account, stage, row), at.x, market, pools)
         return added
 
     def add_worst_of_box(self, account: int, there: Account) -> None:
@@ -393,15 +435,15 @@ class Rounds:
         coefficients |= dict(terms)
         coefficients |= {("gift", account, asset): float(slope) for asset, slope in line.wallets.items() if slope}
         if context.row is not None:
-            least = float(problem.fund.safety.buffer(problem.id(account), pool).amount)
-            if self.weights.get("headroom"):
+            least = float(self.needed_in(context, pool))
+            if self.weights.get("headroom") and context.stage == OPENED:
                 coefficients["z"] = -1.0 / price
             if context.row in self.shocks.drawn:  # a draw that is given up may lose many times all that is at stake
                 coefficients["miss", context.row] = FAR * unit
         else:
             least = 0.0 if context.stage == OPENED else float(self._short_now(account, context.stage, pool, name))
-            if least and context.stage == SENT and problem.sends(account, pool):
-                coefficients["sends", account, pool] = least
+            if least and (account, pool, context.stage) in problem.lowering:
+                coefficients["lowers", account, pool, context.stage] = least
         limit = limit_name(problem, account, pool, name)
         tag = (account, pool, name, context.stage)
         note = self._where(context)

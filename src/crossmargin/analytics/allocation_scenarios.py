@@ -18,7 +18,8 @@ from crossmargin.analytics.compiled import INDEX, compile_scenarios
 from crossmargin.analytics.covariance import Covariance, correlated, estimate_covariance
 from crossmargin.analytics.stress import Applied, moved
 from crossmargin.analytics.threshold import coins_of, is_priced
-from crossmargin.engine.prepare import Prepared, prepare
+from crossmargin.engine.pool import Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
 from crossmargin.errors import AccountError, Fault, UnsupportedRule
 from crossmargin.model.fund import Draws, Safety

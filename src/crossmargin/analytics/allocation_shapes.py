@@ -12,14 +12,14 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from crossmargin.analytics.allocation_decisions import OPENED, Problem, Trade
-from crossmargin.analytics.allocation_lines import Margin, alone
+from crossmargin.analytics.allocation_decisions import OPENED, Problem, Trade, pocket_name
+from crossmargin.analytics.allocation_lines import Margin, alone, pocket_of
 from crossmargin.engine.changes import Books
 from crossmargin.engine.curves import Stretch, walk
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Line, Ray
 from crossmargin.engine.reference import PoolState, asset_state, measure, pool_state
-from crossmargin.engine.rooms import bracket_rooms
+from crossmargin.engine.rooms import bracket_rooms, rooms
 from crossmargin.errors import UnsupportedRule
 from crossmargin.model.account import Account, Position
 
@@ -71,7 +71,31 @@ def check_shapes(problem: Problem) -> list[Reach]:
         for symbol in symbols:
             reaches += _check_contract(problem, index, symbol)
         reaches += _check_settings(problem, index)
+        for j, trade in problem.closes(index):
+            _check_pocket(problem, books, j, trade)
     return reaches
+
+
+def _check_pocket(problem: Problem, books: Books, j: int, trade: Trade) -> None:
+    """Every room of a pocket bends downward as it is closed and its margin goes with it."""
+    leg = next(p for p in books.account.positions if p.margin_mode == "isolated" and pocket_name(p) == trade.pocket)
+    share = problem.decisions[j].effects[1].amount
+
+    def state(point: Num, direction: int) -> PoolState:
+        ray: Num = Ray(_ZERO, _ONE, Line(point, direction, track=True))
+        return measure(pocket_of(books, leg, ray * share, ray * trade.unit))
+
+    for name in rooms(state(_ZERO, 1)):
+
+        def room(point: Num, direction: int, name: str = name) -> Ray:
+            found: Num = rooms(state(point, direction))[name]
+            if found is None:
+                raise UnsupportedRule(f"initial margin of {trade.symbol}", "a leverage is missing; state it")
+            return found if type(found) is Ray else Ray(found, _ZERO, Line(point, direction, track=True))
+
+        if _bend(walk(room, _ZERO, trade.held, 1), -1) is not None:
+            why = f"{name} of {trade.pocket} jumps with its size; leave its orders out"
+            raise UnsupportedRule(f"maintenance_margin of {books.rules.profile}", why)
 
 
 def _check_wallet(books: Books, state: PoolState, place: int) -> None:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from crossmargin.analytics.stress import Applied, applied, moved
 from crossmargin.analytics.threshold import coins_of, is_priced
 from crossmargin.engine.curves import Anatomy, Coupled, Function, Stretch, anatomy, walk
-from crossmargin.engine.prepare import Prepared, prepare
+from crossmargin.engine.pool import Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import turning_points
 from crossmargin.engine.reference import PoolState, evaluate, measure
 from crossmargin.errors import AccountError, Fault, UnsupportedRule

@@ -16,7 +16,8 @@ from typing import Any, Literal
 from crossmargin.analytics.stress import Applied, moved
 from crossmargin.analytics.threshold import coins_of, threshold_along
 from crossmargin.engine.liquidation import Liquidated, Step, liquidate
-from crossmargin.engine.prepare import Prepared, prepare
+from crossmargin.engine.pool import Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import evaluate, measure
 from crossmargin.errors import Fault, MarketDataError
 from crossmargin.model.account import Account

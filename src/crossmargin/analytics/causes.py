@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from crossmargin.analytics.venue_figures import AccountCase, Figure, VenueFigures
 from crossmargin.errors import CrossmarginError
 from crossmargin.model.account import Position
+from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.number import plain
 from crossmargin.model.profile import Bracket, InstrumentRule, Rules, Slots
-from crossmargin.model.reported import Reported
+from crossmargin.model.reported import Reported, unit_of
 
 _TICK = Decimal("0.01")
 """How far another tick of the mark may lie before it is no explanation."""
@@ -41,12 +42,16 @@ class Causes:
         self._alternatives: list[_Alternative] | None = None
 
     def of(self, row: Reported, ours: Decimal) -> str | None:
-        """The first documented cause under which our figure is the venue's, to its last digit; None where none is."""
+        """The documented cause under which our figure is the venue's, to its last digit; None where none is.
+
+        Of several that fit, the one that comes nearest; of several as near, the first.
+        """
         others = self.alternatives(row.figure.rpartition(".")[2])
-        for other in others:
-            if _fits(other.judged, row):
-                return other.words
-        found = _rounded(row, ours) or _another_rate(self, row) or _held_elsewhere(self, row, ours)
+        near = [(gap, other.words) for other in others if (gap := _gap(other.judged, row)) is not None]
+        if near:
+            return min(near, key=lambda found: found[0])[1]
+        found = _with_profit(self, row, ours) or _rounded(row, ours) or _rounded_entry(self, row, ours)
+        found = found or _another_rate(self, row) or _held_elsewhere(self, row, ours)
         found = found or _another_tick(self.case, row, ours)
         return found or next((words for other in others if (words := _tick_besides(other, row))), None)
 
@@ -58,11 +63,18 @@ class Causes:
 
 
 def _fits(judged: VenueFigures, row: Reported) -> bool:
+    return _gap(judged, row) is not None
+
+
+def _gap(judged: VenueFigures, row: Reported) -> Decimal | None:
+    """How far our figure is off, in tenths of the venue's last digit; None where it is not the venue's."""
     try:
         found = judged.find(row.figure)
     except CrossmarginError:
-        return False
-    return isinstance(found, Decimal) and row.value is not None and abs(found - row.value) <= row.unit
+        return None
+    if not isinstance(found, Decimal) or row.value is None or abs(found - row.value) > row.unit:
+        return None
+    return (abs(found - row.value) * 10 / row.unit).to_integral_value() if row.unit else Decimal(0)
 
 
 class _Alternative(NamedTuple):
@@ -183,6 +195,35 @@ def _with_slots(rules: Rules, changes: tuple[_Change, ...]) -> Rules | None:
             else:
                 changed = changed.model_copy(update={change.slot: new})
     return None if changed == slots else replace(rules, slots=changed)
+
+
+def _with_profit(causes: Causes, row: Reported, ours: Decimal) -> str | None:
+    """A venue's margin of a position that is what the position holds now: with its unrealized PnL in it."""
+    head, _, name = row.figure.rpartition(".")
+    profit = causes.judged.find(f"{head}.unrealized_pnl") if name == "initial_margin" else None
+    if isinstance(profit, Decimal) and row.value is not None and abs(ours + profit - row.value) <= row.unit:
+        return "the venue's figure is the margin with its unrealized PnL"
+    return None
+
+
+def _rounded_entry(causes: Causes, row: Reported, ours: Decimal) -> str | None:
+    """PnL of a linear position off by less than the digits that its entry price was printed without.
+
+    Only where the venue's value of the position agrees, so that it is no other tick of the mark.
+    """
+    account, _, rules = causes.case
+    symbol = _symbol_of(row.figure, account.positions)
+    leg = next((position for position in account.positions if position.symbol == symbol), None)
+    size = None if leg is None else rules.contract_size(leg.symbol)
+    if leg is None or size is None or parse_symbol(leg.symbol).kind != "linear" or row.value is None:
+        return None
+    figure = f"positions.{leg.symbol}.notional"
+    value = Reported(figure=figure, value=causes.printed.get(figure))
+    slack = abs(leg.quantity) * size * unit_of(leg.entry_price)
+    profit = row.figure.rpartition(".")[2] in ("unrealized_pnl", "equity")
+    if not profit or abs(ours - row.value) > slack or not _fits(causes.judged, value):
+        return None
+    return f"within the digits that the entry price {plain(leg.entry_price)} was printed without"
 
 
 def _rounded(row: Reported, ours: Decimal) -> str | None:

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from crossmargin.analytics.box import coordinates
 from crossmargin.analytics.threshold import coins_of, is_priced
 from crossmargin.engine.curves import Anatomy, Coupled, Function, anatomy, walk
-from crossmargin.engine.prepare import Prepared
+from crossmargin.engine.pool import Prepared
 from crossmargin.engine.ray import Ray
 from crossmargin.engine.reference import PoolState, measure
 from crossmargin.errors import AccountError, Fault

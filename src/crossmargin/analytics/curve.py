@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from crossmargin.analytics.threshold import coins_of, crossings_of, is_priced
-from crossmargin.engine.prepare import Asset, Exposure, Pool, prepare
+from crossmargin.engine.pool import Asset, Exposure, Pool
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
 from crossmargin.errors import Fault, MarketDataError
 from crossmargin.model.account import Account

@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 from crossmargin.analytics.threshold import thresholds_of
 from crossmargin.engine import formulas
-from crossmargin.engine.prepare import Exposure, Leg, Pool, Prepared, prepare
+from crossmargin.engine.pool import Exposure, Leg, Pool, Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Ray, first_fall
 from crossmargin.engine.reference import headroom_along, measure
 from crossmargin.errors import AccountError, Fault

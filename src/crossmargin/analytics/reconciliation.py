@@ -76,6 +76,7 @@ def reconcile(
     *,
     tolerance: Decimal = TOLERANCE,
     lacking: Collection[str] = (),
+    unfounded: Mapping[str, str] | None = None,
     other_rules: Iterable[Rules] = (),
     payments: Iterable[PaidFunding] = (),
 ) -> Reconciliation:
@@ -83,7 +84,8 @@ def reconcile(
 
     ``tolerance`` is relative; a figure within one unit of its last printed digit is equal whatever it is. ``lacking``
     names what the account's source does not list (``balances``, ``positions``): figures of the whole account are then
-    checked against each other only. ``other_rules``: revisions that a difference may come from
+    checked against each other only. ``unfounded``: figures that cannot be known, each with the reason (a mark price
+    or a table that is missing and only stood in for). ``other_rules``: revisions that a difference may come from
     (an outdated tier table). ``payments`` are compared one by one with what their own
     rows come to (:func:`crossmargin.analytics.paid_funding.recompute`).
     Liquidation prices are compared under the convention venues print, in which only the contract's own mark moves.
@@ -91,7 +93,7 @@ def reconcile(
     """
     with localcontext(CONTEXT):
         book = _Book(account, _priced(account, market, lacking), rules, tuple(reported), lacking, tuple(other_rules))
-        rows = tuple(_compare(book, row, tolerance) for row in book.reported)
+        rows = tuple(_compare(book, row, tolerance, (unfounded or {}).get(row.figure)) for row in book.reported)
         paid = tuple(payments)
         rows += tuple(_compare_payment(row, rules, tolerance) for row in paid)
     found = {row.verdict for row in rows}
@@ -227,14 +229,19 @@ def _uncounted(pnl: Decimal | None, counted: str) -> Decimal:
 # comparing ------------------------------------------------------------------------------------------------------------
 
 
-def _compare(book: _Book, row: Reported, tolerance: Decimal) -> ReconciledFigure:
+def _compare(book: _Book, row: Reported, tolerance: Decimal, unfounded: str | None) -> ReconciledFigure:
     basis = book.basis(row.figure)
-    ours = book.ours(row.figure, basis)
+    ours = book.ours(row.figure, basis) if unfounded is None else None
     verdict, cause = _verdict(ours, row, tolerance)
-    if verdict == "unknown" and ours is None:
+    if unfounded is not None:
+        cause = unfounded
+    elif verdict == "unknown" and ours is None:
         cause = _why_unknown(book, row.figure)
     elif verdict in ("differs", "within_tolerance") and isinstance(ours, Decimal):
-        cause = book.causes.of(row, ours) if basis == "recomputed" else _cause_of_total(book, row)
+        if row.figure.startswith("balances.") and row.figure.endswith(".equity") and "positions" in book.lacking:
+            verdict, cause = "unknown", "unrealized PnL is in it, and the source lists no positions"
+        else:
+            cause = book.causes.of(row, ours) if basis == "recomputed" else _cause_of_total(book, row)
     value = ours if isinstance(ours, Decimal) else None
     return ReconciledFigure(
         figure=row.figure,

@@ -14,7 +14,8 @@ from typing import Any, Literal, NamedTuple
 from crossmargin.analytics.funding import Purse, after_payments, purse_of
 from crossmargin.analytics.threshold import is_priced
 from crossmargin.engine import formulas
-from crossmargin.engine.prepare import Asset, Exposure, Leg, Pool, Prepared, prepare
+from crossmargin.engine.pool import Asset, Exposure, Leg, Pool, Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import PoolState, measure
 from crossmargin.errors import Fault, MarketDataError
 from crossmargin.model.account import Account

@@ -26,7 +26,8 @@ from crossmargin.analytics.covariance import Covariance
 from crossmargin.analytics.stress import Applied, moved
 from crossmargin.analytics.threshold import coins_of
 from crossmargin.engine.curves import Anatomy, Function, Stretch, anatomy, walk
-from crossmargin.engine.prepare import Prepared, prepare
+from crossmargin.engine.pool import Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Ray, turning_points
 from crossmargin.engine.reference import evaluate, measure
 from crossmargin.errors import AccountError, Fault, UnsupportedRule

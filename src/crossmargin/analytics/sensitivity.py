@@ -17,7 +17,8 @@ from crossmargin.analytics.threshold import thresholds_of
 from crossmargin.engine import formulas
 from crossmargin.engine.fills import fill
 from crossmargin.engine.moves import coins_moved
-from crossmargin.engine.prepare import Asset, Exposure, Leg, Pool, prepare
+from crossmargin.engine.pool import Asset, Exposure, Leg, Pool
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Ray, first_fall
 from crossmargin.engine.reference import Case, PoolState, headroom_along, measure
 from crossmargin.errors import AccountError, Fault, UnsupportedRule

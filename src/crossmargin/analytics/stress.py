@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 
 from crossmargin.analytics.threshold import coins_of, crossings_of, is_priced
 from crossmargin.engine.moves import scaled
-from crossmargin.engine.prepare import Prepared, prepare
+from crossmargin.engine.pool import Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import PoolState, evaluate, measure, report
 from crossmargin.errors import AccountError, Fault
 from crossmargin.model.account import Account

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, localcontext
 from typing import Any, Literal, NamedTuple
 
-from crossmargin.engine.prepare import Pool, Prepared, prepare
+from crossmargin.engine.pool import Pool, Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import first_fall
 from crossmargin.engine.reference import Path, PoolState, measure
 from crossmargin.errors import Fault, MarketDataError, UnsupportedRule
@@ -73,10 +74,22 @@ def thresholds_of(prepared: Prepared, *, convention: Convention = "coin", explai
     with localcontext(CONTEXT):
         states = [measure(pool) for pool in prepared.pools]
         found = tuple(row for state in states for row in _pool_thresholds(state, convention, explain=explain))
-        one = prepared.number(1)
-        market_moves = {coin: one for coin in coins_of(prepared) if coin not in CASH}
-        shock = _shock(states, market_moves, "all coins together", convention, explain=explain)
+        shock = _common_shock(prepared, states, convention, explain=explain)
     return Thresholds(convention=convention, thresholds=found, common_shock=shock)
+
+
+def common_shock_of(prepared: Prepared, *, convention: Convention = "coin", explain: bool = True) -> ShockThreshold:
+    """The common shock of a prepared account alone: one line instead of one for each coin."""
+    with localcontext(CONTEXT):
+        return _common_shock(prepared, [measure(pool) for pool in prepared.pools], convention, explain=explain)
+
+
+def _common_shock(
+    prepared: Prepared, states: list[PoolState], convention: Convention, *, explain: bool
+) -> ShockThreshold:
+    one = prepared.number(1)
+    moves = {coin: one for coin in coins_of(prepared) if coin not in CASH}
+    return _shock(states, moves, "all coins together", convention, explain=explain)
 
 
 def crossings_of(state: PoolState, marks: Mapping[str, Num], rates: Mapping[str, Num]) -> tuple[Crossing, Crossing]:

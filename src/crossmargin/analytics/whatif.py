@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 
 from crossmargin.analytics.threshold import Convention, thresholds_of
 from crossmargin.engine.changes import Booked, Books, book, wallet
-from crossmargin.engine.prepare import Prepared, prepare
+from crossmargin.engine.pool import Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import PoolState, measure, report
 from crossmargin.engine.rooms import bracket_rooms, removable_rooms, rooms
 from crossmargin.model.account import Account

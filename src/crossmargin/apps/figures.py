@@ -182,9 +182,18 @@ def waterfall(line: Line, pool: PoolReport) -> Spec:
     }
 
 
-def bars(title: str, names: Sequence[str], values: Sequence[float | None], unit: str, *, percent: bool = False) -> Spec:
-    """Signed horizontal bars, the first name on top; gains green, losses red."""
-    colours = [GREEN if value is not None and value >= 0 else RED for value in values]
+def bars(
+    title: str,
+    names: Sequence[str],
+    values: Sequence[float | None],
+    unit: str,
+    *,
+    percent: bool = False,
+    costs: bool = False,
+) -> Spec:
+    """Signed horizontal bars, the first name on top; gains green, losses red (``costs``: what is above 0 is lost)."""
+    up, down = (RED, GREEN) if costs else (GREEN, RED)
+    colours = [up if value is not None and value >= 0 else down for value in values]
     shape = {"tickformat": "+.1%"} if percent else {}
     return {
         "data": [_bar("", names, values, colours)],

@@ -24,6 +24,7 @@ LISTS = {
     "convert": "conversions",
     "set_leverage": "settings",
     "set_margin_mode": "settings",
+    "forfeit_bonus": "settings",
 }
 """In which list each kind of move stands."""
 COLUMNS = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from crossmargin.errors import AccountError, Fault
 from crossmargin.model.account import MarginMode, PositionSide
@@ -31,7 +31,7 @@ from crossmargin.model.change import (
     changes_from,
 )
 from crossmargin.model.fund import Fund, ObjectiveKind
-from crossmargin.model.noun import Noun
+from crossmargin.model.noun import SOME, Noun
 from crossmargin.model.number import FundingRate, Leverage, NonNegative, Number, Positive, Rate
 from crossmargin.model.report import ShockThreshold, Thresholds
 from crossmargin.model.scenario import Move, Scenario
@@ -149,19 +149,10 @@ _Change = Annotated[
 ]
 
 
-def _some(changes: tuple[Any, ...]) -> tuple[Any, ...]:
-    # not by min_length, which is told as broken too where every change has a fault
-    if not changes:
-        raise ValueError("is empty; say what changes")
-    return changes
-
-
 class WhatIfOptions(Options):
     """Options of a what-if."""
 
-    changes: Annotated[
-        tuple[_Change, ...], Field(max_length=MANY, json_schema_extra={"minItems": 1}), AfterValidator(_some)
-    ]
+    changes: Annotated[tuple[_Change, ...], Field(max_length=MANY, json_schema_extra={"minItems": 1}), SOME]
     """What changes, in this order."""
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from crossmargin.errors import CrossmarginError
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.number import plain
 from crossmargin.model.report import Crossing, PoolReport, Report, Thresholds
@@ -14,12 +15,16 @@ from crossmargin.model.report import Crossing, PoolReport, Report, Thresholds
 if TYPE_CHECKING:
     from crossmargin.files.accounts import Case
 
+MOST_COINS = 200
+"""With more coins than that the list asks for the common move alone: one threshold a coin takes seconds to minutes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nearest:
     """The nearest liquidation: ``coin`` alone moves by ``distance`` (a fraction), or ``all`` together.
 
-    ``kind``: price, never, already or unknown. ``words`` name the nearest single move and the common one.
+    ``kind``: price, never, already or unknown. ``words`` name the nearest single move and the common one, and say what
+    was not asked.
     """
 
     words: str
@@ -48,9 +53,7 @@ class Summary:
 
 
 def summary(case: Case, *, id: str, title: str = "") -> Summary:
-    """An account in one line. Raises as :func:`crossmargin.evaluate` and :func:`crossmargin.threshold` do."""
-    from crossmargin.analytics.threshold import thresholds_of
-    from crossmargin.engine.prepare import prepare
+    """An account in one line. Raises as :func:`crossmargin.evaluate` does; thresholds that fail are not known."""
     from crossmargin.engine.reference import evaluate
     from crossmargin.files.profiles import load_profile
 
@@ -67,9 +70,33 @@ def summary(case: Case, *, id: str, title: str = "") -> Summary:
         maintenance_margin=report.maintenance_margin,
         headroom=report.headroom,
         margin_ratio=report.margin_ratio,
-        nearest=nearest(report, thresholds_of(prepare(*case), explain=False)),  # a list names no binding rule
+        nearest=_nearest_of(case, report),
         pools=report.pools,
     )
+
+
+def _nearest_of(case: Case, report: Report) -> Nearest:
+    """The nearest liquidation of a judged account: an account of many coins is asked for the common move only."""
+    from crossmargin.analytics.threshold import coins_of, common_shock_of, thresholds_of
+    from crossmargin.engine.prepare import prepare
+
+    try:
+        prepared = prepare(*case)
+        coins = len(coins_of(prepared))
+        if coins <= MOST_COINS:
+            return nearest(report, thresholds_of(prepared, explain=False))  # a list names no binding rule
+        shock = common_shock_of(prepared, explain=False)
+    except CrossmarginError as error:
+        return _unknown(f"not known: {error}")
+    found = nearest(report, Thresholds(convention="coin", thresholds=(), common_shock=shock))
+    alone = f"each of {coins} coins alone: not asked"
+    if found.kind == "never":  # together they do not, but nobody has asked whether one of them does
+        return _unknown(f"no common move liquidates it; {alone}")
+    return found if found.kind == "already" else replace(found, words=f"{found.words}; {alone}")
+
+
+def _unknown(words: str) -> Nearest:
+    return Nearest(words=words, coin=None, distance=None, kind="unknown")
 
 
 def nearest(report: Report, found: Thresholds) -> Nearest:
@@ -81,8 +108,9 @@ def nearest(report: Report, found: Thresholds) -> Nearest:
     ends = [end for end in (_least(singles), _least(together)) if end is not None]
     unknown = any(side.kind == "unknown" for _, side in (*singles, *together))
     if not ends:
-        words = "not known" if unknown else "no price move liquidates it"
-        return Nearest(words=words, coin=None, distance=None, kind="unknown" if unknown else "never")
+        if unknown:
+            return _unknown("not known")
+        return Nearest(words="no price move liquidates it", coin=None, distance=None, kind="never")
     told = [_words(name, side) for name, side in ends] + (["others not known"] if unknown else [])
     name, side = min(ends, key=_far)
     return Nearest(words="; ".join(told), coin=_coin(name), distance=side.distance, kind=side.kind)

@@ -117,7 +117,7 @@ def _parsed(line: str | bytes, rules_of: RulesOf | None) -> tuple[AnyCommand, st
 def answer(record: Record) -> str:
     """The answer to a command: a function of its record, so that it is the same whenever it is asked for."""
     accepted = "false" if record.events.startswith('[{"accepted":') else "true"
-    head = f'{{"accepted":{accepted},"command_id":{json.dumps(record.command_id)}'
+    head = f'{{"accepted":{accepted},"command_id":"{record.command_id}"'  # an id has nothing that JSON must escape
     return f'{head},"events":{record.events},"seq":{record.seq}}}'
 
 

@@ -48,7 +48,8 @@ def text(value: Decimal) -> str:
 
 def stamp(when: datetime) -> str:
     """A time as its one text, in UTC."""
-    return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    said = (when if when.tzinfo is UTC else when.astimezone(UTC)).isoformat()
+    return said[:-6] + "Z"
 
 
 def posted(why: str, entries: Iterable[Entry]) -> Event:

@@ -75,6 +75,8 @@ class Journal:
         except Exception as error:
             self._database.close()
             raise self._failed("cannot be opened", error) from error
+        insert = _RECORDS.insert().compile(dialect=self._connection.dialect, column_keys=list(Record._fields))
+        self._insert, self._by_place = str(insert), bool(insert.positional)
 
     def _failed(self, what: str, error: Exception) -> CrossmarginError:
         return self._database.failed(what, error)
@@ -86,7 +88,9 @@ class Journal:
         if not records:
             return
         try:
-            self._connection.execute(_RECORDS.insert(), [record._asdict() for record in records])
+            # as a text for the driver: the statement is compiled once, and its values are plain texts and a number
+            rows = [tuple(one) if self._by_place else one._asdict() for one in records]
+            self._connection.exec_driver_sql(self._insert, rows)
             self._connection.commit()
         except Exception as error:
             self._roll_back()
@@ -133,7 +137,7 @@ class Journal:
         """The ids of every command up to a place."""
         for start in range(0, up_to, chunk):
             within = _RECORDS.c.seq.between(start + 1, min(start + chunk, up_to))
-            yield from (row[0] for row in self._rows(sa.select(_RECORDS.c.command_id).where(within)))
+            yield from [name for (name,) in self._rows(sa.select(_RECORDS.c.command_id).where(within))]
 
     def records(self, after: int = 0, chunk: int = 5000) -> Iterator[Record]:
         """The records after a place, in order."""

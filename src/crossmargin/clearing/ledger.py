@@ -38,6 +38,9 @@ class Entry(NamedTuple):
     amount: Decimal
 
 
+Row = tuple[str, str, str, Decimal]
+"""An :class:`Entry`, or the same four without names."""
+
 Balances = dict[tuple[str, str], Decimal]
 """(place, asset) -> amount, without zeros."""
 
@@ -59,7 +62,7 @@ class Ledger:
         """Everything of one owner."""
         return self.owners.get(owner, {})
 
-    def post(self, entries: Iterable[Entry]) -> None:
+    def post(self, entries: Iterable[Row]) -> None:
         """Book entries that add up to zero in every asset; an assertion, for nothing else may ever arrive here."""
         entries = tuple(entries)
         unbalanced = sums(entries)
@@ -77,13 +80,13 @@ class Ledger:
     def totals(self) -> dict[str, Decimal]:
         """The sum of everything by asset: empty as long as the books are right."""
         return sums(
-            Entry(owner, place, asset, amount)
+            (owner, place, asset, amount)
             for owner, held in self.owners.items()
             for (place, asset), amount in held.items()
         )
 
 
-def sums(entries: Iterable[Entry]) -> dict[str, Decimal]:
+def sums(entries: Iterable[Row]) -> dict[str, Decimal]:
     """What entries add up to by asset, zeros left out."""
     found: dict[str, Decimal] = {}
     for _, _, asset, amount in entries:
@@ -114,9 +117,11 @@ def booked(
     liquidation accounts are rounded up (``ROUND_CEILING``): what the engine found to be enough must be enough.
     """
     found = []
-    for owner, place, asset, amount in entries:
-        whole = amount if owner[0] == "@" else cut(amount, quantum.get(asset, default), rounding)
-        if whole:
-            found.append(Entry(owner, place, asset, whole))
+    for entry in entries:
+        owner, place, asset, amount = entry
+        account = owner[0] != "@"
+        whole = Entry(owner, place, asset, cut(amount, quantum.get(asset, default), rounding)) if account else entry
+        if whole.amount:
+            found.append(whole)
     found += [Entry(VENUE, "rounding", asset, -rest) for asset, rest in sums(found).items()]
     return tuple(found)

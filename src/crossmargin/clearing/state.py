@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 from crossmargin.clearing import events
 from crossmargin.clearing.commands import Start
 from crossmargin.clearing.events import Event, stamp, text
-from crossmargin.clearing.ledger import BONUS, WALLET, Entry, Ledger
+from crossmargin.clearing.ledger import BONUS, WALLET, Ledger
 from crossmargin.model.account import Account, Balance, OpenOrder, Position
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
-from crossmargin.model.noun import Noun
+from crossmargin.model.noun import made
 from crossmargin.model.profile import Rules
 
 _ZERO = Decimal(0)
@@ -213,7 +213,7 @@ def _account_opened(state: State, event: Event) -> None:
 
 
 def _posted(state: State, event: Event) -> None:
-    state.ledger.post([Entry(owner, place, asset, Decimal(amount)) for owner, place, asset, amount in event["entries"]])
+    state.ledger.post([(owner, place, asset, Decimal(amount)) for owner, place, asset, amount in event["entries"]])
 
 
 def _position(state: State, event: Event) -> None:
@@ -237,19 +237,6 @@ def _position(state: State, event: Event) -> None:
         position_side=event["position_side"],
     )
     state.holders.setdefault(symbol, set()).add(account)
-
-
-_N = TypeVar("_N", bound=Noun)
-
-
-def made(kind: type[_N], **values: Any) -> _N:
-    """A noun whose every field is given and right already: ``model_construct`` without its look at each field."""
-    noun = kind.__new__(kind)
-    object.__setattr__(noun, "__dict__", values)
-    object.__setattr__(noun, "__pydantic_fields_set__", set(values))
-    object.__setattr__(noun, "__pydantic_extra__", None)
-    object.__setattr__(noun, "__pydantic_private__", None)
-    return noun
 
 
 def _order_resting(state: State, event: Event) -> None:

@@ -15,7 +15,7 @@ from crossmargin.clearing import events
 from crossmargin.clearing.commands import CancelOrder, Fill, PlaceOrder
 from crossmargin.clearing.events import Event, text
 from crossmargin.clearing.ledger import BONUS, VENUE, WALLET, Entry, booked, exact
-from crossmargin.clearing.state import AccountState, Key, State, as_account, as_market, made, pocket, pool_of
+from crossmargin.clearing.state import AccountState, Key, State, as_account, as_market, pocket, pool_of
 from crossmargin.clearing.watch import Cost, Payment, Watch, needed, stale
 from crossmargin.engine.fills import fill as fill_position
 from crossmargin.engine.fills import pay
@@ -25,6 +25,7 @@ from crossmargin.engine.rooms import bracket_rooms, tightest
 from crossmargin.errors import CommandRejected
 from crossmargin.model.account import Account, Balance, MarginMode, OpenOrder, Position
 from crossmargin.model.instrument import parse_symbol
+from crossmargin.model.noun import made
 from crossmargin.model.profile import Burn, Rules
 
 _ZERO = Decimal(0)

@@ -19,9 +19,10 @@ from decimal import Decimal
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
-from crossmargin.clearing.state import AccountState, State, as_account, as_market, pool_of, symbols_of
+from crossmargin.clearing.state import AccountState, Price, State, as_account, as_market, pool_of, symbols_of
 from crossmargin.engine import formulas, kinds
-from crossmargin.engine.prepare import Exposure, prepare
+from crossmargin.engine.pool import Exposure
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import PoolState, measure
 from crossmargin.engine.rooms import tightest
 from crossmargin.errors import CrossmarginError
@@ -52,17 +53,20 @@ def needed(state: State, account: Account, pool: PoolState) -> set[str]:
     return found
 
 
+def quote_of(state: State, name: str) -> Price | None:
+    """What is known of the price of a symbol (its mark) or of an asset (its index)."""
+    return state.marks.get(name) if "/" in name else state.indexes.get(name)
+
+
 def price_of(state: State, name: str) -> Decimal | None:
-    """The price of a symbol (its mark) or of an asset (its index)."""
-    found = state.marks.get(name) if "/" in name else state.indexes.get(name)
+    """That price, whatever its age."""
+    found = quote_of(state, name)
     return None if found is None else found.price
 
 
 def stale(state: State, names: Iterable[str]) -> list[str]:
     """Those of the names whose price is missing or too old to decide anything."""
-    return sorted(
-        name for name in names if not state.fresh(state.marks.get(name) if "/" in name else state.indexes.get(name))
-    )
+    return sorted(name for name in names if not state.fresh(quote_of(state, name)))
 
 
 def level_of(pool: PoolState) -> str | None:
@@ -122,13 +126,15 @@ class Gauge:
 
 
 class Table(NamedTuple):
-    """The maintenance table of a symbol in floats, with its contract size and taker fee."""
+    """The maintenance table of a symbol in floats, with what else a cost needs of it."""
 
     floors: list[float]
     rates: list[float]
     caps: list[float]
     contract_size: float
     fee: float
+    settle: str
+    inverse: bool
 
     def row(self, value: float) -> int:
         """The bracket of a value."""
@@ -332,36 +338,35 @@ class Watch:
             return None
         name = pool_of(rules, symbol, side, isolated=(symbol, side) in own.isolated)
         pool = gauge.pools.get(name)
-        settle = parse_symbol(symbol).settle
         table = self._table(own.profile, rules, symbol)
-        if pool is None or table is None or settle not in pool.price:
+        if pool is None or table is None or table.settle not in pool.price:
             return None
-        inverse = parse_symbol(symbol).kind == "inverse"
-        notional = formulas.inverse_notional if inverse else formulas.linear_notional
-        size = float(quantity) * table.contract_size
-        now, then = notional(size, float(mark.price)), notional(size, float(price))
+        notional = formulas.inverse_notional if table.inverse else formulas.linear_notional
+        size, worst, times = float(quantity) * table.contract_size, float(price), float(leverage)
+        now, then = notional(size, float(mark.price)), notional(size, worst)
         value = max(now, then)
         row = table.row((pool.gross.get(symbol, 0.0) + value) * 1.25)
-        if table.caps[row] < float(leverage):
+        if table.caps[row] < times:
             return None
-        steepness = table.rates[row] + 1 / float(leverage) + 4 * table.fee
+        steepness = table.rates[row] + 1 / times + 4 * table.fee
         taken = pool.weight * (2 * abs(now - then) + 2 * table.fee * value) + pool.heavy * steepness * value
         held = own.positions.get((symbol, side))
         if held is not None and (held.quantity > 0) != (quantity > 0):
-            taken += pool.weight * abs(_realized(held, size, float(price), table.contract_size, inverse=inverse))
-        return Cost(name, symbol, taken * pool.price[settle] * _SPARE, value, steepness)
+            taken += pool.weight * abs(_realized(held, size, worst, table.contract_size, inverse=table.inverse))
+        return Cost(name, symbol, taken * pool.price[table.settle] * _SPARE, value, steepness)
 
     def affords(self, state: State, own: AccountState, cost: Cost) -> bool:
         """Whether a pool surely has room for an order, at the prices of now."""
         gauge = self._gauges[own.id]
         pool = gauge.pools[cost.pool]
-        if stale(state, (*pool.names, cost.symbol)):
-            return False
         moved = 0.0
         for name in pool.names:
-            price = price_of(state, name)
-            assert price is not None  # it is fresh
-            moved = max(moved, abs(float(price) / gauge.reference[name] - 1))
+            quote = quote_of(state, name)
+            if quote is None or not state.fresh(quote):
+                return False
+            moved = max(moved, abs(float(quote.price) / gauge.reference[name] - 1))
+        if cost.symbol not in pool.names and not state.fresh(quote_of(state, cost.symbol)):
+            return False
         return moved <= _WIDEST and pool.free - pool.slope * moved - cost.taken > 1e-9 * pool.slope
 
     def charge(self, state: State, own: AccountState, cost: Cost, *, filled: bool) -> bool:
@@ -421,4 +426,6 @@ def _table(rules: Rules, symbol: str) -> Table | None:
         [float("inf") if cap is None else float(cap) for cap in caps],
         float(size),
         0.0 if fee is None else float(fee),
+        parse_symbol(symbol).settle,
+        parse_symbol(symbol).kind == "inverse",
     )

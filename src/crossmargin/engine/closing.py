@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from crossmargin.engine import formulas
 from crossmargin.engine.fills import fill
-from crossmargin.engine.prepare import Asset, Exposure, Leg, prepare
+from crossmargin.engine.pool import Asset, Exposure, Leg
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Line, Ray, first_fall
 from crossmargin.engine.reference import PoolState, measure
 from crossmargin.errors import AccountError, Fault, UnsupportedRule

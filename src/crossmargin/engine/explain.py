@@ -9,7 +9,7 @@ from crossmargin.model.profile import Rules, Slot
 from crossmargin.model.report import Line
 
 if TYPE_CHECKING:
-    from crossmargin.engine.prepare import Exposure, Leg, Pool
+    from crossmargin.engine.pool import Exposure, Leg, Pool
     from crossmargin.engine.reference import AssetState, PoolState
 
 Num = Any

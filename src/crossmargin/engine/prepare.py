@@ -6,188 +6,18 @@ The result is pools of assets and exposures in one number type: exact decimals, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
-from typing import Any
 
 from crossmargin.engine import formulas, kinds
+from crossmargin.engine.opening import charged_sizes, taken, values_at_entry
+from crossmargin.engine.pool import Asset, Exposure, Leg, Num, Order, Pool, Prepared
 from crossmargin.engine.units import Unit
 from crossmargin.errors import AccountError, Fault, MarketDataError
 from crossmargin.model.account import Account, Balance, OpenOrder, Pocket, Position
-from crossmargin.model.instrument import Symbol, parse_symbol
+from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
-from crossmargin.model.profile import AssetRule, Borrowing, Level, MaintenanceMargin, Rules, Scenarios, Slots
-
-Num = Any
-
-
-@dataclass(slots=True)
-class Leg:
-    """One position inside an exposure; ``size`` is signed, in coins (linear) or quote units (inverse).
-
-    ``charged`` is the size that the maintenance rule is applied to: the size, or the size times a rate that is the
-    leg's own whatever the price.
-    """
-
-    position: Position
-    size: Num
-    charged: Num
-    entry: Num
-    leverage: Num | None
-    close_fee: Num
-    initial_fee: Num
-    """The fee to close that the initial margin holds; what is charged at the mark is apart, in the exposure."""
-    bankruptcy_price: Num | None
-
-
-@dataclass(slots=True)
-class Order:
-    """One resting order that holds margin; ``price`` is what its margin is counted at."""
-
-    size: Num
-    price: Num
-    leverage: Num | None
-    fees: Num
-
-
-@dataclass(slots=True)
-class Exposure:
-    """Everything in one symbol of one pool: legs, orders and the maintenance rule, a function of the mark alone."""
-
-    symbol: Symbol
-    mark: Num
-    inverse: bool
-    contract_size: Num
-    pnl: Callable[[Num, Num, Num], Num]
-    notional: Callable[[Num, Num], Num]
-    legs: list[Leg] = field(default_factory=list)
-    orders: list[Order] = field(default_factory=list)
-    steps: kinds.Steps | None = None
-    initial_steps: kinds.Steps | None = None
-    initial_rates: tuple[Num | None, ...] = ()
-    size_slope: Num = 0
-    requirement: kinds.Requirement | None = None
-    sizes: tuple[Num, ...] = ()
-    fixed: Num = 0
-    mark_fee: Num = 0
-    initial_mark_fee: Num = 0
-    fee_sizes: tuple[Num, ...] = ()
-    """The sizes whose fee to close at the mark is part of the requirement."""
-
-    def counted(self, slots: Slots, size: Num, value: Num) -> Num:
-        """A size in what picks its bracket: its value, its contracts or its coins."""
-        key = slots.maintenance_margin.key
-        if key == "notional":
-            return value
-        return abs(size) / self.contract_size if key == "contracts" else self.coins(size)
-
-    def coins(self, size: Num) -> Num:
-        """Coins in a size, 0 or more: an inverse contract's are its value in the coin at the present mark."""
-        return self.notional(size, self.mark) if self.inverse else abs(size)
-
-    def unrealized_pnl(self, price: Num) -> Num:
-        """PnL of all legs at a price, in the settle asset."""
-        legs = self.legs
-        if not legs:
-            return price * 0
-        total = self.pnl(legs[0].size, legs[0].entry, price)
-        for leg in legs[1:]:
-            total = total + self.pnl(leg.size, leg.entry, price)
-        return total
-
-    def maintenance(self, price: Num) -> Num:
-        """Maintenance margin of all legs at a price, close fees included, in the settle asset."""
-        total = self.fixed
-        for size in self.sizes:
-            total = total + self.requirement(self.notional(size, price))  # type: ignore[misc]
-        for size in self.fee_sizes:
-            total = total + formulas.share_of(self.notional(size, price), self.mark_fee)
-        return total
-
-
-@dataclass(slots=True)
-class Asset:
-    """One asset of a pool with its prices in the pool's currency; ``cash`` is the wallet plus what counts with it."""
-
-    name: str
-    balance: Balance
-    cash: Num
-    price: Num
-    bid: Num
-    ask: Num
-    counts: bool
-    value: kinds.Valuation
-    initial_value: kinds.Valuation | None = None
-    """What it counts for to open and to withdraw, where that differs."""
-    liability_rate: Num = 0
-    liability_initial_rate: Num | None = 0
-    """Margin that a debt of it holds, of its value: to stay, and to open (None = a leverage is missing)."""
-    liability_steps: tuple[kinds.Steps, kinds.Steps] | None = None
-    """The same by the size of the debt, to stay and to open; goes before the two rates."""
-    taken: Num = 0
-    """Margin of resting orders that is taken out of ``cash``."""
-    exposures: list[Exposure] = field(default_factory=list)
-
-    def worth(self, amount: Num, price: Num, bid: Num, ask: Num) -> Num:
-        """What an amount of this asset counts for; a switched-off asset counts only when owed."""
-        return self.value(amount if self.counts else min(amount, amount * 0), price, bid, ask)
-
-    def kept_rate(self, owed: Num) -> Num:
-        """What a debt of this amount holds of its value to stay."""
-        steps = self.liability_steps
-        return self.liability_rate if steps is None else steps[0].rates[steps[0].find(owed)]
-
-    def opening_rate(self, owed: Num) -> Num | None:
-        """The same to open; None where a leverage is missing."""
-        steps = self.liability_steps
-        return self.liability_initial_rate if steps is None else steps[1].rates[steps[1].find(owed)]
-
-    def initial_worth(self, amount: Num) -> Num:
-        """What an amount counts for to open and to withdraw, at the market's prices."""
-        value = self.initial_value or self.value
-        return value(amount if self.counts else min(amount, amount * 0), self.price, self.bid, self.ask)
-
-
-@dataclass(slots=True)
-class Pool:
-    """Holdings and positions that stand or fall together; each exposure hangs on the asset it settles in."""
-
-    name: str
-    currency: str
-    slots: Slots
-    isolated: bool
-    assets: list[Asset]
-    weighted: bool
-    counted: str
-    at_ask: bool
-    concave: bool
-    ladder: tuple[tuple[Level, Num], ...]
-    strict: bool
-    counted_initial: str
-    fixed: Num
-    """Requirement of the pool whatever the prices."""
-    units: tuple[Unit, ...] = ()
-    """Portfolio margin: what everything on one coin requires together, instead of one contract after another."""
-    initial_multiple: Num | None = None
-    """Initial margin as a multiple of the maintenance margin."""
-
-    @property
-    def liquidation_multiple(self) -> Num:
-        """The multiple of the maintenance requirement at which the pool is liquidated."""
-        return self.ladder[-1][1]
-
-
-@dataclass(slots=True)
-class Prepared:
-    """One account ready to be judged in one number type."""
-
-    account: Account
-    market: Market
-    rules: Rules
-    number: type
-    pools: list[Pool]
+from crossmargin.model.profile import AssetRule, Borrowing, MaintenanceMargin, Rules, Scenarios, Slots
 
 
 def _to_float(value: Decimal) -> float:
@@ -249,7 +79,7 @@ class _Preparation:
             exposure = self._exposure(symbol, groups.get(symbol, []), orders.get(symbol, []), slots, isolated=False)
             asset = by_name[parse_symbol(symbol).settle]
             asset.exposures.append(exposure)
-            asset.taken = asset.taken + _taken(exposure, slots)
+            asset.taken = asset.taken + taken(exposure, slots)
         for asset in assets:
             asset.cash = asset.cash - asset.taken
         if unified:
@@ -609,7 +439,7 @@ class _Preparation:
         if slots.valuation.maintenance == "mark":
             exposure.sizes = charged_sizes(slot.scope, exposure) if with_orders is None else with_orders
         elif exposure.requirement is not None:
-            at_entry = _values_at_entry(slot.scope, exposure)
+            at_entry = values_at_entry(slot.scope, exposure)
             exposure.fixed = exposure.fixed + sum((exposure.requirement(v) for v in at_entry), self.zero)
 
     def _table(self, exposure: Exposure, slots: Slots, where: str) -> kinds.Steps | None:
@@ -742,86 +572,3 @@ def _with_orders(exposure: Exposure, which: str) -> tuple[Num, ...]:
     sizes = [leg.size for leg in exposure.legs] + [order.size for order in exposure.orders]
     longs, shorts = sum(size for size in sizes if size > 0), -sum(size for size in sizes if size < 0)
     return (max(longs, shorts),) if which == "worse_side" else tuple(size for size in (longs, shorts) if size)
-
-
-def order_margin(exposure: Exposure, order: Order, slots: Slots) -> Num | None:
-    """What one resting order holds, in the settle asset; None where its leverage is missing."""
-    held = slots.initial_margin.orders
-    total = exposure.mark * 0
-    if held is None:
-        return total
-    if held.value:
-        margin = opening_margin(exposure, slots, order.size, order.price, order.leverage)
-        if margin is None:
-            return None
-        total = total + margin
-    if held.open_loss:
-        total = total + max(exposure.mark * 0, -exposure.pnl(order.size, order.price, exposure.mark))
-    return total + order.fees
-
-
-def opening_margin(exposure: Exposure, slots: Slots, size: Num, price: Num, leverage: Num | None) -> Num | None:
-    """Initial margin of a size at a price by the profile's kind, fees apart; None where it needs a missing leverage."""
-    kind = slots.initial_margin.kind
-    value = exposure.notional(size, price)
-    by_leverage = None if leverage is None else formulas.leverage_requirement(value, leverage)
-    if kind == "linear_in_size":
-        coins = value if exposure.inverse else size
-        rate = formulas.size_rate(exposure.initial_rates[0], exposure.size_slope, coins)
-        return formulas.share_of(value, rate)
-    if kind == "marginal_brackets" and exposure.initial_steps is not None:
-        steps, count = exposure.initial_steps, exposure.counted(slots, size, value)
-        row = steps.find(count)
-        required = formulas.bracket_requirement(count, steps.rates[row], steps.offsets[row])
-        if count is not value:  # a table in contracts or coins gives its share of the whole, and the value the margin
-            required = value * required / count
-        return required if by_leverage is None else max(required, by_leverage)
-    if kind == "multiple_of_maintenance":
-        return value * 0  # of the whole pool, not of its parts
-    if by_leverage is None:
-        return None
-    if kind == "leverage_or_bracket" and exposure.steps is not None:
-        stated = exposure.initial_rates[exposure.steps.find(exposure.counted(slots, size, value))]
-        if stated is not None:
-            return max(by_leverage, formulas.share_of(value, stated))
-    return by_leverage
-
-
-def _taken(exposure: Exposure, slots: Slots) -> Num:
-    """What resting orders take out of equity; their margin with an unknown leverage stays unknown as initial margin."""
-    held = slots.initial_margin.orders
-    total = exposure.mark * 0
-    if held is None or held.from_equity == "none":
-        return total
-    for order in exposure.orders:
-        total = total + (
-            (order_margin(exposure, order, slots) or total * 0) if held.from_equity == "margin" else order.fees
-        )
-    return total
-
-
-def charged_sizes(scope: str, exposure: Exposure) -> tuple[Num, ...]:
-    """The absolute sizes that a table is applied to, by scope; a hedge has two legs, else there is one."""
-    sizes = [leg.charged for leg in exposure.legs]
-    longs = sum(size for size in sizes if size > 0)
-    shorts = -sum(size for size in sizes if size < 0)
-    by_scope: Mapping[str, list[Num]] = {
-        "per_leg": [abs(size) for size in sizes],
-        "gross": [longs + shorts],
-        "net": [abs(longs - shorts)],
-        "larger_side": [max(longs, shorts)],
-    }
-    return tuple(size for size in by_scope[scope] if size)
-
-
-def _values_at_entry(scope: str, exposure: Exposure) -> list[Num]:
-    """The same at entry prices; net size is valued at the entry of the larger side."""
-    legs = [(leg.charged, exposure.notional(leg.charged, leg.entry)) for leg in exposure.legs]
-    values = [value for _, value in legs]
-    if scope == "gross":
-        return [sum(values)]
-    if scope in ("net", "larger_side") and len(legs) > 1:
-        size, value = max(legs, key=lambda leg: abs(leg[0]))
-        charged = charged_sizes(scope, exposure)
-        return [value * charged[0] / abs(size)] if charged else []
-    return values

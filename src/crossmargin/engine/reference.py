@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 from crossmargin.engine import formulas
 from crossmargin.engine.explain import pool_lines
-from crossmargin.engine.prepare import Asset, Exposure, Leg, Pool, Prepared, opening_margin, order_margin, prepare
+from crossmargin.engine.opening import opening_margin, order_margin
+from crossmargin.engine.pool import Asset, Exposure, Leg, Pool, Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Line, Ray
 from crossmargin.model.account import Account
 from crossmargin.model.market import Market

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from crossmargin.engine import formulas
 from crossmargin.engine.boundary import UNIT
-from crossmargin.engine.prepare import Exposure, Leg, Pool, Prepared
+from crossmargin.engine.pool import Exposure, Leg, Pool, Prepared
 from crossmargin.engine.reference import PoolState, removable
 
 

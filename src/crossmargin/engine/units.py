@@ -15,7 +15,7 @@ from crossmargin.engine import formulas
 from crossmargin.engine.kinds import Steps
 
 if TYPE_CHECKING:
-    from crossmargin.engine.prepare import Asset, Exposure
+    from crossmargin.engine.pool import Asset, Exposure
 
 Num = Any
 Prices = Callable[[str], Num]

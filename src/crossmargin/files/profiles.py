@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ _CONTRACT_COLUMNS = {"symbols", "contract_size", "source"}
 _SOURCES = TypeAdapter(dict[str, Source])
 
 
+@cache
 def _builtin() -> Path:
     return Path(str(resources.files("crossmargin") / "venues"))
 
@@ -83,6 +84,16 @@ def load_profile(name: str) -> Profile:
     if path.suffix == ".toml" and path.is_file():
         return _load(str(path), path.stat().st_mtime_ns)
     raise ProfileError("profile", (Fault("profile", name, f"is not known; known are {', '.join(profile_ids())}"),))
+
+
+def refuse_path(name: object) -> None:
+    """Refuse a profile that is named by the path of a file: for who asks from elsewhere and has no files here.
+
+    Raises :class:`ProfileError`; whether there is a profile of that id, :func:`load_profile` says.
+    """
+    if isinstance(name, str) and (name.endswith(".toml") or not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name)):
+        why = f"is no profile's id, and a file cannot be named here; known are {', '.join(profile_ids())}"
+        raise ProfileError("profile", (Fault("profile", name[:60], why),))
 
 
 def copy_profile(like: str, name: str, folder: Path) -> list[Path]:

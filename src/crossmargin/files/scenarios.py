@@ -10,13 +10,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from crossmargin.errors import AccountError, Fault
 from crossmargin.files.text import parse_csv, parse_table, read_bytes
-from crossmargin.model.noun import Noun, faults_of
+from crossmargin.model.noun import SOME, Noun, faults_of
 from crossmargin.model.scenario import Scenario
 
 INDEX = "@index"
@@ -26,7 +26,7 @@ _WORDS = ("name", "title", "source", "others")
 class ScenarioFile(Noun):
     """The wire format of scenarios in TOML or JSON: ``[[scenarios]]`` with a name and moves."""
 
-    scenarios: tuple[Scenario, ...] = Field(min_length=1)
+    scenarios: Annotated[tuple[Scenario, ...], SOME]
 
     @model_validator(mode="after")
     def _named_once(self) -> ScenarioFile:

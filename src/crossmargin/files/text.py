@@ -40,15 +40,15 @@ def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _depth(value: Any, limit: int) -> bool:
-    """Whether nesting stays within the limit."""
-    if limit < 0:
-        return False
-    if isinstance(value, dict):
-        return all(_depth(item, limit - 1) for item in value.values())
-    if isinstance(value, list):
-        return all(_depth(item, limit - 1) for item in value)
-    return True
+def _too_deep(table: Any, limit: int) -> bool:
+    """Whether anything in it lies deeper than so many levels."""
+    held = [table]
+    for _ in range(limit):
+        inner = (each.values() if isinstance(each, dict) else each for each in held)
+        held = [item for items in inner for item in items if isinstance(item, dict | list)]
+        if not held:
+            return False
+    return any(held)
 
 
 def parse_table(data: bytes, where: str, error: type[CrossmarginError], *, form: str | None = None) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _parsed(text: str, where: str, error: type[CrossmarginError], *, is_json: bo
         kind = "JSON" if is_json else "TOML"
         reason = "nested too deeply" if isinstance(problem, RecursionError) else str(problem)
         raise error(where, f"is not valid {kind}: {reason}") from None
-    if not _depth(value, MAX_DEPTH):
+    if isinstance(value, dict | list) and _too_deep(value, MAX_DEPTH):
         raise error(where, f"is nested deeper than {MAX_DEPTH} levels")
     return value
 

@@ -7,6 +7,7 @@ states is missing, and the fault says how to give it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,9 @@ from typing import Any
 
 from crossmargin.errors import AccountError, Fault, ProfileError
 from crossmargin.files.accounts import Case, case_from, payments_from
-from crossmargin.files.payloads.reading import Parts, Path, plain_figure
+from crossmargin.files.notation import parse_notation
+from crossmargin.files.partial import partial_case
+from crossmargin.files.payloads.reading import UNLISTED, Parts, Path, plain_figure
 from crossmargin.files.payloads.shapes import read_payload
 from crossmargin.files.profiles import load_profile, profile_ids
 from crossmargin.files.text import parse_json, read_bytes
@@ -39,6 +42,7 @@ VENUES = {
     "kucoin": "kucoin-futures",
     "mexc": "mexc-usdm",
     "okx": "okx-futures",
+    "phemex": "phemex-usdm",
     "weex": "weex-usdm",
 }
 """Venues whose own answers are read, each with the profile that counts where no payload tells the account mode."""
@@ -51,7 +55,8 @@ class Imported:
     ``table``: the keys of its account file. ``reported``: what the venue says of it, under our names. ``notes``: what
     was worked out from other fields. ``not_understood``: fields of the payloads that no reader knows. ``missing``: what
     an account file needs and no payload states, with how to give it. ``lacking``: which of ``balances`` and
-    ``positions`` no payload lists, so that figures of the whole account cannot be compared.
+    ``positions`` no payload lists, so that figures of the whole account cannot be compared. ``given``: reported figures
+    that the account was worked out from, each with the words for it: comparing those would prove nothing.
     """
 
     table: Mapping[str, Any]
@@ -60,6 +65,7 @@ class Imported:
     not_understood: tuple[str, ...]
     missing: tuple[Fault, ...]
     lacking: tuple[str, ...]
+    given: Mapping[str, str]
 
     @property
     def payments(self) -> tuple[PaidFunding, ...]:
@@ -71,10 +77,26 @@ class Imported:
 
         ``positions_only``: wallets may be missing; then no figure of a whole cross account means anything.
         """
-        missing = [fault for fault in self.missing if not (positions_only and fault.path.startswith("balances."))]
+        self._refuse(("balances.",) if positions_only else ())
+        return case_from(self.table, "import")
+
+    def partial_case(self) -> tuple[Case, dict[str, str]]:
+        """The case as far as it can be compared, and by figure why what is missing leaves it unknown.
+
+        Wallets, mark prices and maintenance tables may be missing; anything else raises :class:`AccountError`. A
+        figure of the whole account means nothing where ``lacking`` names a list.
+        """
+        self._refuse(("balances.", "market.mark_price."))
+        case, why = partial_case(self.table, self.reported)
+        return case, {
+            **why,
+            **{row.figure: self.given[row.figure] for row in self.reported if row.figure in self.given},
+        }
+
+    def _refuse(self, dispensable: tuple[str, ...]) -> None:
+        missing = [fault for fault in self.missing if not fault.path.startswith(dispensable)]
         if missing:
             raise AccountError("import", missing)
-        return case_from(self.table, "import")
 
     def toml(self) -> str:
         """The account file, with what the venue reported in ``[reported]``; read it back with ``cm.load``."""
@@ -116,7 +138,8 @@ def import_account(
     _name_profile(stated, read, venue)
     lacking = _lacking(read, stated)
     payments = [row for parts in read for row in parts.payments]
-    notes = [note for parts in read for note in parts.notes] + _derive(stated, read)
+    given: dict[str, str] = {}
+    notes = [note for parts in read for note in parts.notes] + _derive(stated, read, given)
     if payments and not any(path[0] in ("balances", "positions", "pockets") for path in stated):
         notes += _rules_for_payments(stated)
     if account_id is not None:
@@ -131,12 +154,32 @@ def import_account(
         not_understood=tuple(sorted({name for parts in read for name in parts.not_understood()})),
         missing=_missing(stated, lacking),
         lacking=lacking,
+        given=given,
     )
 
 
 def read_payload_file(path: str) -> Any:
-    """A JSON file (``-`` = standard input), every number as it was written. Raises :class:`AccountError`."""
-    return parse_json(read_bytes(path, AccountError), "standard input" if path == "-" else path, AccountError)
+    """A file (``-`` = standard input) of JSON, or of what Python, JavaScript or PHP printed; numbers as written.
+
+    Raises :class:`AccountError` with what is wrong with it as JSON where it is none of these.
+    """
+    data, where = read_bytes(path, AccountError), "standard input" if path == "-" else path
+    try:
+        return parse_json(data, where, AccountError)
+    except AccountError:
+        if data.lstrip()[:1] == b"<":
+            raise
+        try:
+            return parse_notation(data.decode("utf-8-sig"))
+        except ValueError as problem:
+            printed = str(problem)
+        if not _PRINTED.search(data):
+            raise
+    raise AccountError(where, f"is not valid JSON, and as something that a program printed: {printed}")
+
+
+_PRINTED = re.compile(rb"(?m)=>|[{,\[(]\s*'|None\b|undefined|^\s*\w+:")
+"""What JSON never has and other notations do: tells which of two reasons is the one to give."""
 
 
 # laying parts over each other -----------------------------------------------------------------------------------------
@@ -187,14 +230,22 @@ def _name_profile(stated: dict[Path, Any], read: list[Parts], venue: str | None)
         raise AccountError("import", (Fault("profile", wrong[0], why),))
 
 
-def _derive(stated: dict[Path, Any], read: list[Parts]) -> list[str]:
-    """Fill in what follows from other fields and nothing states, the profile neither; give the words for it."""
+def _derive(stated: dict[Path, Any], read: list[Parts], given: dict[str, str]) -> list[str]:
+    """Fill in what follows from other fields and nothing states, the profile neither; give the words for it.
+
+    ``given`` takes the reported figures that were used up so.
+    """
     rules = _rules(stated)
     notes = _add_up(stated, read, rules)
     for parts in read:
         for path, (value, words) in parts.derived.items():
-            if path not in stated and not _known(path, value, rules):
-                stated[path] = value
+            unlisted = path[-1] == UNLISTED
+            if unlisted and (rules is None or path[1] in rules.brackets):
+                continue
+            at = (*path[:-1], "brackets") if unlisted else path
+            if at not in stated and (unlisted or not _known(at, value, rules)):
+                stated[at] = value
+                given.update(dict.fromkeys(parts.given.get(path, ()), f"taken as given: {words}"))
                 if words:
                     notes.append(f"{words}" + ("" if isinstance(value, list) else f" = {value}"))
     return notes

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, InstanceOf, model_validator
 from crossmargin.errors import AccountError, Fault
 from crossmargin.model.account import Account, ContractSymbol
 from crossmargin.model.market import Market
-from crossmargin.model.noun import Noun
+from crossmargin.model.noun import SOME, Noun
 from crossmargin.model.number import Leverage, NonNegative, Number, Positive, Rate
 from crossmargin.model.profile import Rules
 from crossmargin.model.scenario import Move, Scenario
@@ -92,7 +92,7 @@ class Impact(Noun):
 
 
 class FundOrder(Noun):
-    """Trading in one contract that a plan may use, in the shared pool.
+    """Trading in one contract that a plan may use, in the shared pool; of an isolated position it may close some.
 
     ``side``: what it may do; against a position it closes (never turning it round), else it opens. ``maximum`` a side
     in contracts; ``required``: this much must be traded. ``lot``: whole multiples only. It fills ``spread`` off the
@@ -192,7 +192,7 @@ class Ladder(Noun):
     """Single moves: each of ``coins`` alone by each of ``steps``, or without coins all of them together."""
 
     coins: tuple[str, ...] = ()
-    steps: Annotated[tuple[Move, ...], Field(min_length=1)]
+    steps: Annotated[tuple[Move, ...], SOME]
 
 
 class AssetDepeg(Noun):
@@ -200,7 +200,7 @@ class AssetDepeg(Noun):
 
     account: str
     asset: str
-    moves: Annotated[tuple[Move, ...], Field(min_length=1)]
+    moves: Annotated[tuple[Move, ...], SOME]
 
 
 class Draws(Noun):
@@ -233,6 +233,8 @@ class Safety(Buffer):
     """What every pool with positions or debts must survive with its buffer left, besides the present prices.
 
     ``box``: coin -> (low, high), every point of it. ``buffers`` go before the common ``amount`` and ``share``.
+    ``in_transit``: the scenarios may also come while money is on its way, when it counts nowhere; a buffer that would
+    be broken as the accounts stand may not be broken further then.
     """
 
     buffers: tuple[PoolBuffer, ...] = ()
@@ -241,6 +243,7 @@ class Safety(Buffer):
     box: dict[str, tuple[Move, Move]] = Field(default_factory=dict)
     depegs: tuple[AssetDepeg, ...] = ()
     draws: Draws | None = None
+    in_transit: bool = False
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -351,8 +354,17 @@ class Fund(Noun):
 
     def _orders_of_pockets(self) -> Iterator[Fault]:
         for member in self.members:
-            pockets = {p.symbol for p in member.account.positions if p.margin_mode == "isolated"}
+            held = [p for p in member.account.positions if p.margin_mode == "isolated"]
+            shared = {p.symbol for p in member.account.positions if p.margin_mode == "cross"}
             for index, order in enumerate(self.orders):
-                if order.account == member.account.id and order.symbol in pockets:
-                    why = "is held isolated; a plan trades in shared pools only"
+                own = [p for p in held if p.symbol == order.symbol]
+                if order.account != member.account.id or not own:
+                    continue
+                leg = next((p for p in own if p.position_side == order.position_side), None)
+                closing = "sell" if leg is not None and leg.quantity > 0 else "buy"
+                if leg is None or order.symbol in shared:
+                    why = "is held isolated, and beside it shared or on another side; say which, by what-if, before"
                     yield Fault(f"orders[{index}].symbol", order.symbol, why)
+                elif order.side != closing:
+                    why = f"may only be {closing}: a plan closes what is held isolated, and adds nothing to it"
+                    yield Fault(f"orders[{index}].side", order.side, why)

@@ -18,7 +18,10 @@ def _text_or_datetime(value: object) -> object:
 
 
 def _utc(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be in the years 1 to 9999, in UTC too") from None
 
 
 Instant = Annotated[datetime, BeforeValidator(_text_or_datetime), AfterValidator(_utc)]

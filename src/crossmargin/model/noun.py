@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from crossmargin.errors import AccountError, CrossmarginError, Fault
 
@@ -58,3 +60,52 @@ class Noun(BaseModel, metaclass=_NounType):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, ser_json_inf_nan="null")
     error_class: ClassVar[type[CrossmarginError]] = AccountError
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The same with some fields changed, unvalidated: as pydantic has it, in less than half its time.
+
+        A noun is frozen and has no private attributes, so a copy shares what does not change, the set of the names
+        that were given too.
+        """
+        if deep:
+            return super().model_copy(update=update, deep=True)
+        changed, given = update or {}, self.__pydantic_fields_set__
+        if not changed.keys() <= given:
+            given = given | changed.keys()
+        return _noun(type(self), {**self.__dict__, **changed}, given)
+
+
+_N = TypeVar("_N", bound=Noun)
+
+
+def made(kind: type[_N], **values: Any) -> _N:
+    """A noun whose every field is given and right already: ``model_construct`` without its look at each field."""
+    return _noun(kind, values, _fields(kind))
+
+
+def _noun(kind: type[_N], values: dict[str, Any], given: set[str]) -> _N:
+    noun = kind.__new__(kind)
+    _set_slot(noun, "__dict__", values)
+    _set_slot(noun, "__pydantic_fields_set__", given)
+    _set_slot(noun, "__pydantic_extra__", None)
+    _set_slot(noun, "__pydantic_private__", None)
+    return noun
+
+
+_set_slot = object.__setattr__  # a noun is frozen
+
+
+@cache
+def _fields(kind: type[Noun]) -> set[str]:
+    """The names that a whole noun has: one set for all of a kind, for books have a million of them."""
+    return set(kind.model_fields)
+
+
+def _some(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not items:
+        raise ValueError("is empty; give at least one")
+    return items
+
+
+SOME = AfterValidator(_some)
+"""A list that must not be empty. Not by ``min_length``, which is told as broken too where every item has a fault."""

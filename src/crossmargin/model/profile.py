@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from crossmargin.errors import CrossmarginError, Fault, ProfileError
 from crossmargin.model.account import AnySymbol
 from crossmargin.model.instrument import parse_symbol
-from crossmargin.model.noun import Noun
+from crossmargin.model.noun import SOME, Noun
 from crossmargin.model.number import Leverage, NonNegative, Positive, Rate
 
 Status = Literal["documented", "observed", "assumed"]
@@ -205,7 +205,7 @@ class Scenarios(Slot):
     """Portfolio margin without options: per coin, net of hedges (``spot`` holdings hedge too where counted)."""
 
     spot: bool = True
-    coins: Annotated[tuple[CoinScenarios, ...], Field(min_length=1)]
+    coins: Annotated[tuple[CoinScenarios, ...], SOME]
     minimum_tiers: tuple[MinimumTier, ...] = ()
 
     @model_validator(mode="after")
@@ -250,7 +250,7 @@ class Levels(Slot):
 
     trigger: Literal["at_or_below", "below"] = "at_or_below"
     price: Literal["mark", "mark_and_last"] = "mark"
-    ladder: Annotated[tuple[Level, ...], Field(min_length=1)]
+    ladder: Annotated[tuple[Level, ...], SOME]
 
     @model_validator(mode="after")
     def _one_liquidation_last(self) -> Self:
@@ -457,7 +457,7 @@ class Liquidation(Slot):
     bankruptcy price at a take-over.
     """
 
-    programme: Annotated[tuple[LiquidationStep, ...], Field(min_length=1)]
+    programme: Annotated[tuple[LiquidationStep, ...], SOME]
     liquidation_fee: Rate | None = None
     liquidation_fees: dict[AnySymbol, Rate] = Field(default_factory=dict)
     remainder: Literal["insurance_fund", "owner"] = "insurance_fund"
@@ -752,7 +752,7 @@ def _cited(slots: RuleNoun) -> set[str]:
     by the walk itself. The borrowing rule counts where there is a pocket that follows it.
     """
     cited: set[str] = set()
-    for _, value in slots:
+    for value in vars(slots).values():
         if isinstance(value, Slot) and not isinstance(value, Tables | Liquidation | Bonus | Borrowing):
             cited |= set(value.source)
         if isinstance(value, RuleNoun):

@@ -82,7 +82,7 @@ const refreshAlerts = api.latest(async () => {
 
 /** What the stream says: rows of accounts that changed, an alert, or that it is connected (again). */
 function receive(message) {
-  if (message.type === "accounts" && get().accounts) {
+  if (message.type === "accounts" && message.accounts && get().accounts) {
     const changed = new Map(message.accounts.map((row) => [row.id, row]));
     const gone = new Set(message.deleted ?? []);
     const kept = get().accounts.filter((row) => !gone.has(row.id)).map((row) => changed.get(row.id) ?? row);

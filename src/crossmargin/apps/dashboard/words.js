@@ -85,10 +85,16 @@ export const STATUS_WORDS = {
   healthy: "healthy", warning: "warning", liquidation: "liquidatable", unknown: UNKNOWN, stale: "stale",
 };
 
-/** How long ago a moment was, in the two largest units. */
+/** Statuses that are a verdict; any other says that there is none. */
+export const isKnown = (status) => ["healthy", "warning", "liquidation"].includes(status);
+
+const AHEAD = 60; // seconds by which clocks may differ
+
+/** How long ago a moment was, in its largest unit; a moment of the future has no age. */
 export function age(moment, now = Date.now()) {
   if (!moment) return "age unknown";
-  const seconds = Math.max(0, Math.round((now - Date.parse(moment)) / 1000));
+  const seconds = Math.round((now - Date.parse(moment)) / 1000);
+  if (seconds < -AHEAD) return "in the future, age unknown";
   if (seconds < 5) return "just now";
   for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60]]) {
     if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;

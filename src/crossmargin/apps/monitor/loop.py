@@ -30,6 +30,10 @@ def _elapsed() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
+_FIRST = timedelta(seconds=10)
+"""What a source has at least for its first reading, before an account that nobody has read is an alert."""
+
+
 class Clock:
     """The time of the monitor: the host's at the start, from then on by what has elapsed; it never goes back."""
 
@@ -88,6 +92,7 @@ class Monitor:
         self._kept: dict[str, datetime] = {}
         self._running: dict[str, Future[Sequence[Reading] | None]] = {}
         self._due: dict[str, datetime] = {}
+        self._first: dict[str, datetime] = {}
         self._expected: datetime | None = None
         self.rules: tuple[AlertRule, ...] = ()
         self._quiet: dict[str, datetime | None] = {}
@@ -148,6 +153,8 @@ class Monitor:
         """The accounts to which time alone may do something."""
         found = []
         for name, state in self.states.items():
+            if state.at is None and at < self._first.get(name, at):
+                continue  # its first reading is not due yet: it is neither known nor late
             if name not in self._quiet:
                 self._quiet[name] = quiet_until(self.rules, state)
             until = self._quiet[name]
@@ -186,6 +193,7 @@ class Monitor:
         for name, source in self.sources.items():
             if name not in self._running and (wait or self._due.get(name, at) <= at):
                 self._due[name] = at + timedelta(seconds=source.every_seconds)
+                self._first.setdefault(name, max(self._due[name], at + _FIRST))
                 self._running[name] = self._executor.submit(_read, source, name, at, self.kinds)
         found = {name: observe(Seen(name, None, None, gone=True), ()) for name in self._orphans}
         self._orphans = set()

@@ -18,7 +18,8 @@ from crossmargin.analytics.reconciliation import reconcile
 from crossmargin.analytics.sensitivity import sensitivity
 from crossmargin.analytics.threshold import thresholds_of
 from crossmargin.apps.monitor.rules import NEVER, Figure, KindName, Reading
-from crossmargin.engine.prepare import Prepared, prepare
+from crossmargin.engine.pool import Prepared
+from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import evaluate
 from crossmargin.errors import CrossmarginError
 from crossmargin.files.accounts import Case

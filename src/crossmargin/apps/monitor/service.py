@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crossmargin.apps.monitor.channels import LOG, Channel, LogChannel, Outside
 from crossmargin.apps.monitor.judge import Alert
-from crossmargin.apps.monitor.loop import Clock, Monitor
 from crossmargin.apps.monitor.outbox import Outbox
 from crossmargin.apps.monitor.rules import with_always
-from crossmargin.apps.monitor.sources import StoreSource
 from crossmargin.apps.store.monitoring import Monitoring, watched_tenants
 from crossmargin.apps.store.store import Store
 from crossmargin.errors import CrossmarginError
 from crossmargin.model.report import to_plain
+
+if TYPE_CHECKING:
+    from crossmargin.apps.monitor.loop import Clock, Monitor
 
 PERIOD = 1.0
 SOURCE = "(accounts)"
@@ -44,7 +45,7 @@ class Alerting:
         self.outside = outside or Outside()
         self._store = store
         self._tell = tell
-        self._clock = Clock()
+        self._clock: Clock | None = None
         self._watched: dict[str, tuple[Monitor, Outbox]] = {}
         self._reading = ThreadPoolExecutor(2, thread_name_prefix="source")
         self._stop = threading.Event()
@@ -83,12 +84,17 @@ class Alerting:
 
     def _of(self, tenant: str) -> tuple[Monitor, Outbox]:
         if tenant not in self._watched:
+            # with every source of accounts and what they are judged by: for who watches, not for who starts
+            from crossmargin.apps.monitor.loop import Clock, Monitor
+            from crossmargin.apps.monitor.sources import StoreSource
+
+            clock = self._clock = self._clock or Clock()
             monitoring = Monitoring(self._store, tenant)
             sources = {SOURCE: StoreSource(SOURCE, self._store, tenant, prefix="")}
-            monitor = Monitor(monitoring, sources, (), executor=self._reading, now=self._clock)
+            monitor = Monitor(monitoring, sources, (), executor=self._reading, now=clock)
             for state in monitor.states.values():
-                self._clock.reach(state.at)
-            outbox = Outbox(monitoring, self.channels, self.outside, self._clock)
+                clock.reach(state.at)
+            outbox = Outbox(monitoring, self.channels, self.outside, clock)
             if self._thread is not None:
                 outbox.start()
             self._watched[tenant] = monitor, outbox

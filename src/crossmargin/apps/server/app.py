@@ -15,7 +15,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from crossmargin.apps.monitor.config import load_config
 from crossmargin.apps.monitor.service import Alerting
 from crossmargin.apps.server.bodies import components
 from crossmargin.apps.server.hub import Hub
@@ -79,6 +78,8 @@ def alerting_of(settings: Settings, store: Store, hub: Hub) -> Alerting:
     """The monitor of the service, with the channels of the operator's configuration."""
     if settings.monitor is None:
         return Alerting(store, hub.publish)
+    from crossmargin.apps.monitor.config import load_config  # with every source of accounts there is
+
     config = load_config(settings.monitor)
     return Alerting(store, hub.publish, config.channels, config.outside())
 
@@ -86,8 +87,10 @@ def alerting_of(settings: Settings, store: Store, hub: Hub) -> Alerting:
 def described(app: FastAPI) -> dict[str, Any]:
     """The description of every route (OpenAPI 3.1), made once; bodies are those that are read."""
     if app.openapi_schema is None:
+        from crossmargin.apps.server.answers import answers  # with every analysis: for who reads it
+
         made = app.openapi()
-        made["components"] = {**made.get("components", {}), "schemas": components()}
+        made["components"] = {**made.get("components", {}), "schemas": {**components(), **answers()}}
         for path in made["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)

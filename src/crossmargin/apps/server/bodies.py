@@ -19,6 +19,8 @@ from crossmargin.model.market import Instant
 from crossmargin.model.noun import Noun, faults_of
 
 REFERENCE = "#/components/schemas/"
+ANSWER = "Answer."
+"""What the names of answers' schemas begin with: a body and an answer may have types of one name."""
 JSON = "application/json"
 _LISTS = ("positions", "open_orders")
 
@@ -73,7 +75,11 @@ def body_of(name: str, question: Question) -> type[Noun]:
     needed = any(field.is_required() for field in question.options.model_fields.values())
     default = ... if needed else Field(default_factory=question.options)
     made = create_model(
-        f"{title}Body", __base__=_BASES[question.subject], __doc__=question.title, options=(question.options, default)
+        f"{title}Body",
+        __base__=_BASES[question.subject],
+        __doc__=question.title,
+        __cls_kwargs__={"use_attribute_docstrings": False},  # a model that is made has no source to look for them in
+        options=(question.options, default),
     )
     return cast("type[Noun]", made)
 

@@ -29,6 +29,8 @@ from crossmargin.clearing.journal import Journal
 from crossmargin.clearing.state import State
 from crossmargin.clearing.statement import line
 from crossmargin.errors import Fault, JournalError, StoreError
+from crossmargin.files.profiles import refuse_path
+from crossmargin.model.profile import Rules
 
 T = TypeVar("T")
 
@@ -43,6 +45,12 @@ _PAGE = 1 << 20
 
 _READ = 100
 """Records that are read at once for a page: one may be large."""
+
+
+def _installed(profile: str, on: str) -> Rules:
+    """The rules that a command names, by the id of a profile: who sends commands names no file of this machine."""
+    refuse_path(profile)
+    return rules_of(profile, on)
 
 
 class _Sent(NamedTuple):
@@ -69,7 +77,7 @@ class Books:
             why = "is no journal that stays; `crossmargin clearing init --journal FILE` makes one"
             raise JournalError("serve", (Fault("--journal", where, why),))
         self.tenant, self._where, self._store, self._hub = tenant, where, store, hub
-        self._desk = Desk(Journal(where), rules_of)
+        self._desk = Desk(Journal(where), _installed)
         self._reader = Journal(where)
         self._reading = threading.Lock()
         self._failing = False

@@ -30,15 +30,27 @@ class Listener:
         self.dropped = False
 
     def put(self, text: str, key: object | None) -> None:
-        """Queue a message; a listener with a full queue is dropped: it reads too slowly to be told the truth."""
+        """Queue a message; a listener with a full queue is dropped: it reads too slowly to be told the truth.
+
+        Rows of accounts alone drop nobody, many may change at once: they are told as a hint to fetch the accounts.
+        """
         if key is not None and key in self._waiting:
             self._waiting[key] = text
-        elif len(self._waiting) >= self._most:
+        elif len(self._waiting) >= self._most and not self._told_as_hint():
             self.dropped = True
             self._waiting.clear()
         elif not self.dropped:
             self._waiting[object() if key is None else key] = text
         self._news.set()
+
+    def _told_as_hint(self) -> bool:
+        """Put one hint in the place of all rows that wait; whether there were any."""
+        rows = [key for key, text in self._waiting.items() if _is_row(key, text)]
+        for key in rows:
+            del self._waiting[key]
+        if rows:
+            self._waiting["accounts"] = json.dumps({"type": "accounts", "reload": True})
+        return bool(rows)
 
     async def next(self) -> str | None:
         """The next message, in the order in which their keys came; None where the listener is dropped."""

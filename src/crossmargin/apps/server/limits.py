@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-import multiprocessing
-import os
-import pickle
-import signal
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import suppress
-from importlib import import_module
-from typing import Any, Literal, TypeVar, cast
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, Literal, TypeVar
 
 from crossmargin.apps.server.problems import Problem
 from crossmargin.apps.server.settings import Settings
+from crossmargin.apps.server.workers import Crew, too_slow
 
 T = TypeVar("T")
 Lane = Literal["quick", "slow", "change"]
@@ -47,60 +42,61 @@ class Buckets:
 
 
 class Work:
-    """Threads that do what takes time, in lanes: quick questions, slow ones, and changes of what is stored.
+    """What takes time, in lanes: quick questions, slow ones, and changes of what is stored.
 
     Whoever asks, prices and accounts come in on a lane of their own, and slow questions never keep quick ones waiting.
     Questions are answered in processes of their own where the service has such (``workers``): threads share one
     processor, and prices would wait for whoever computes.
 
-    A thread cannot be stopped: after the time limit the caller gets an answer and the place is free again only when the
-    work ends. When too much is waiting, the caller is told to come back.
+    After the time limit of its lane the caller gets an answer. What still waits by then is not begun, what a process
+    works at is stopped; a thread cannot be stopped: its place is free again only when the work ends. When too much is
+    waiting, the caller is told to come back.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._timeout, self._most = settings.timeout, settings.waiting
+        self._most, self._workers = settings.waiting, settings.workers
         self._threads: dict[Lane, int] = {"quick": settings.threads, "slow": 1, "change": 1}
+        self._limits: dict[Lane, float] = {
+            "quick": settings.timeout,
+            "slow": settings.slow_timeout,
+            "change": settings.timeout,
+        }
         self._pools: dict[Lane, ThreadPoolExecutor] = {}
-        self._workers, self._processes = settings.workers, dict[Lane, ProcessPoolExecutor]()
-        self._ready: set[Lane] = set()
+        self.crews: dict[Lane, Crew] = {}
         self.pending = dict.fromkeys(self._threads, 0)
 
-    async def run(self, work: Callable[[], T], *, lane: Lane = "quick") -> T:
+    async def run(self, work: Callable[..., T], *given: Any, lane: Lane = "quick") -> T:
         """The result of ``work`` in a thread; a :class:`Problem` where it takes too long or too much waits."""
-        return await self._in(self._pool(lane), lane, work)
+        return await self._in(self._pool(lane), lane, work, *given)
 
     async def apart(self, work: Callable[..., T], *given: Any, lane: Lane = "quick") -> T:
-        """The same in another process; ``work`` is a function of a module, what it is given and answers plain data."""
-        pool = self._process(lane) if self._workers else None
-        if pool is None:
-            return await self.run(lambda: work(*given), lane=lane)
-        try:
-            answer, error = await self._in(pool, lane, tried, work, *given)
-        except BrokenExecutor:  # it was killed, perhaps for its memory; the next request gets a new one
-            self._processes.pop(lane, None)
-            self._ready.discard(lane)
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise Problem(503, "busy", "The worker is gone", "ask again", headers={"Retry-After": "1"}) from None
-        if error is not None:
-            raise error
-        return cast("T", answer)
+        """The same in another process; ``work`` is a function of a module, what it is given and answers plain data.
+
+        Until the first process of quick questions is there, threads answer them.
+        """
+        crew = self._crew(lane) if self._workers else None
+        if crew is None or (lane == "quick" and not crew.began.is_set()):
+            return await self.run(work, *given, lane=lane)
+        return await self._in(crew.threads, lane, crew.ask, work, *given)
 
     async def begin(self) -> None:
-        """Start the processes of quick questions; until they are there, threads answer."""
-        while self._workers and self._process("quick") is None:
+        """Start the processes of quick questions, and wait for the first."""
+        while self._workers and not self._crew("quick").began.is_set():
             await asyncio.sleep(0.05)
 
     async def _in(self, pool: Executor, lane: Lane, work: Callable[..., T], *given: Any) -> T:
         if self.pending[lane] >= self._most:
             raise Problem(503, "busy", "Too much is waiting", headers={"Retry-After": "1"})
         self.pending[lane] += 1
-        future = asyncio.get_running_loop().run_in_executor(pool, work, *given)
+        begun = pool.submit(work, *given)
+        future = asyncio.wrap_future(begun)
         future.add_done_callback(lambda done: self._done(done, lane))
         try:
-            return await asyncio.wait_for(asyncio.shield(future), self._timeout)
+            async with asyncio.timeout(self._limits[lane]):
+                return await asyncio.shield(future)
         except TimeoutError:
-            why = f"it takes more than {self._timeout:g} s; ask by the command line or the library"
-            raise Problem(504, "too-slow", "The answer takes too long", why) from None
+            begun.cancel()  # what waits is not begun any more
+            raise too_slow(self._limits[lane]) from None
 
     def _pool(self, lane: Lane) -> ThreadPoolExecutor:
         """The threads of a lane, made when they are first needed: a service that was ended may be started again."""
@@ -108,15 +104,11 @@ class Work:
             self._pools[lane] = ThreadPoolExecutor(self._threads[lane], thread_name_prefix=lane)
         return self._pools[lane]
 
-    def _process(self, lane: Lane) -> ProcessPoolExecutor | None:
-        """The processes of a lane, None while they start; slow questions have one of their own."""
-        if lane not in self._processes:
-            count = self._workers if lane == "quick" else 1
-            # a fork would take threads' locks with it as they are
-            context = multiprocessing.get_context("spawn")
-            pool = self._processes[lane] = ProcessPoolExecutor(count, mp_context=context, initializer=_prepared)
-            pool.submit(int).add_done_callback(lambda done: None if _failed(done) else self._ready.add(lane))
-        return self._processes[lane] if lane in self._ready else None
+    def _crew(self, lane: Lane) -> Crew:
+        """The processes of a lane; slow questions have one of their own."""
+        if lane not in self.crews:
+            self.crews[lane] = Crew(lane, self._workers if lane == "quick" else 1, self._limits[lane])
+        return self.crews[lane]
 
     def _done(self, done: asyncio.Future[T], lane: Lane) -> None:
         self.pending[lane] -= 1
@@ -125,36 +117,9 @@ class Work:
 
     def close(self) -> None:
         """End threads without waiting for what cannot be stopped, and processes in the middle of it."""
-        for pool in (*self._pools.values(), *self._processes.values()):
+        for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
-        if self._processes:
-            for process in multiprocessing.active_children():
-                process.terminate()
+        for crew in self.crews.values():
+            crew.end()
         self._pools.clear()
-        self._processes.clear()
-        self._ready.clear()
-
-
-def tried(work: Callable[..., T], *given: Any) -> tuple[T | None, Exception | None]:
-    """The result of work, or its error, in a form that leaves the process whole."""
-    try:
-        return work(*given), None
-    except Exception as error:
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:
-            return None, RuntimeError(f"{type(error).__name__}: {error}")
-        return None, error
-
-
-def _failed(done: Future[Any]) -> bool:
-    return done.cancelled() or done.exception() is not None
-
-
-def _prepared() -> None:
-    """What a worker begins with: all it needs to answer; prices and books go first, an interrupt is for the service."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import_module("crossmargin.apps.server.routes.figures")
-    if hasattr(os, "nice"):
-        with suppress(OSError):  # a system that forbids it
-            os.nice(5)
+        self.crews.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -129,10 +130,12 @@ class Door:
             await self._app(scope, receive, send)
             return
 
-        start = perf_counter()
+        start, begun = perf_counter(), False
 
         async def told(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 route = getattr(scope.get("route"), "path", "(none)")
                 self._meter.count(scope["method"], route, message["status"], perf_counter() - start)
                 present = {name for name, _ in message["headers"]}
@@ -141,9 +144,13 @@ class Door:
 
         try:
             self._check(scope)
-            await self._app(scope, self._counted(receive), told)
+            await self._app(scope, self._counted(receive) if scope["type"] == "http" else receive, told)
         except Problem as problem:
             await refuse(problem, scope, receive, told)
+        except Exception:
+            if scope["type"] == "http" and not begun:  # also a failure is counted, and bears the headers of an answer
+                await refuse(Problem(500, "internal", "The service has failed at this"), scope, receive, told)
+            raise  # the log says why
 
     def _check(self, scope: MutableMapping[str, Any]) -> None:
         headers = Headers(scope=scope)
@@ -161,15 +168,22 @@ class Door:
             raise too_large(self._settings)
 
     def _counted(self, receive: Receive) -> Receive:
-        seen = 0
+        seen, whole = 0, False
+        until = asyncio.get_running_loop().time() + self._settings.timeout
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > self._settings.most_body:
-                    raise too_large(self._settings)
+            nonlocal seen, whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise too_slow(self._settings) from None
+            whole = not message.get("more_body", False)
+            seen += len(message.get("body", b""))
+            if seen > self._settings.most_body:
+                raise too_large(self._settings)
             return message
 
         return counted
@@ -178,6 +192,12 @@ class Door:
 def too_large(settings: Settings) -> Problem:
     """The body has more bytes than are read."""
     return Problem(413, "too-large", "The body is too large", f"at most {settings.most_body} bytes are read")
+
+
+def too_slow(settings: Settings) -> Problem:
+    """The body does not come; who sends it byte by byte holds a connection for no longer than that."""
+    why = f"it must be here within {settings.timeout:g} s"
+    return Problem(408, "too-slow", "The body takes too long", why, headers={"Connection": "close"})
 
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

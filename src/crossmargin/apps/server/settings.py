@@ -18,7 +18,9 @@ class Settings:
     ``tokens``: whether every request must bear one; without, the service is one user's own and must stay on the
     loopback. ``names``: host names under which browsers reach it, besides its address and ``localhost``. ``rate`` and
     ``burst``: requests a second of one address and of one token.
-    ``timeout`` in seconds. Sizes in bytes. ``stale_after``: seconds after which prices of an account are old.
+    ``timeout``: seconds that an answer may take, ``slow_timeout`` one to a slow question. Sizes in bytes.
+    ``stale_after``: seconds after which prices of an account are old.
+    ``ahead``: seconds that prices may be ahead of this machine's clock; later ones are not taken for prices of now.
     ``monitor``: a monitor.toml whose channels alerts are sent to (None = the log).
     ``workers``: processes that answer questions beside the one that keeps accounts (0 = threads of that one).
     ``journal``: the books of record that are open to commands, and ``journal_tenant`` whose they are.
@@ -35,10 +37,12 @@ class Settings:
     most_message: int = 256 * 1024
     queue: int = 1000
     timeout: float = 10.0
+    slow_timeout: float = 60.0
     threads: int = 4
     workers: int = 0
     waiting: int = 256
     stale_after: float = 900.0
+    ahead: float = 60.0
     journal: str | None = None
     journal_tenant: str = LOCAL
     monitor: str | None = None

@@ -192,6 +192,9 @@ class Store:
         self, tx: sa.Connection, tenant: str, who: str, what: str, object: str, before: str = "", after: str = ""
     ) -> None:
         """Add a record to the tenant's audit log, in the transaction of what it tells."""
+        if self._writer is None:
+            # where several write at a time, who writes next waits for the record that its own is chained to
+            tx.execute(_ONE_BY_ONE, {"tenant": tenant})
         query = sa.select(AUDIT.c.seq, AUDIT.c.hash).where(AUDIT.c.tenant == tenant).order_by(AUDIT.c.seq.desc())
         seq, previous = tx.execute(query.limit(1)).first() or (0, GENESIS)
         told = (seq + 1, now(), who, what, object, before, after)
@@ -213,6 +216,10 @@ class Store:
                     return place
                 previous = record.hash
         return None
+
+
+_ONE_BY_ONE = sa.text("SELECT pg_advisory_xact_lock('audit'::regclass::oid::int, hashtext(:tenant))")
+"""Held until the transaction ends; PostgreSQL only, SQLite has one writer anyway."""
 
 
 def chained(previous: str, tenant: str, told: Sequence[Any]) -> str:

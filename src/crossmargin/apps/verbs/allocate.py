@@ -175,7 +175,7 @@ def _words(move: Move) -> str:
     if move.kind == "convert":
         got = f"{shown(move.receives)} {move.received_asset}"
         return f"convert {shown(move.amount)} {move.asset} to {got} on {move.account}"
-    if move.kind in {"set_leverage", "set_margin_mode"}:
+    if move.kind in {"set_leverage", "set_margin_mode", "forfeit_bonus"}:
         return move.words
     if move.kind == "move":
         return f"{move.words}: {shown(None if move.amount is None else abs(move.amount))}"

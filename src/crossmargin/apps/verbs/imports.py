@@ -23,7 +23,7 @@ Venue = Annotated[
 ]
 From = Annotated[
     list[str] | None,
-    typer.Option("--from", metavar="FILE", help="An answer as JSON; repeat it for balances, positions, prices."),
+    typer.Option("--from", metavar="FILE", help="An answer, as JSON or as a program printed it; repeatable."),
 ]
 With = Annotated[
     list[str] | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,19 +54,28 @@ def reconcile(
     except ValueError as error:
         raise ProfileError("--tolerance", (Fault("--tolerance", tolerance or "", str(error)),)) from None
     lacking: tuple[str, ...] = ()
+    unfounded: dict[str, str] = {}
     if files or live:
         with at_venue(source, live):
             imported = read_account(source, files, fragments, settings, shape, on, live=live, allow=allow_trading_key)
-            case, reported, lacking = imported.case(positions_only=True), imported.reported, imported.lacking
+            (case, unfounded), reported, lacking = imported.partial_case(), imported.reported, imported.lacking
             payments = imported.payments
     else:
         case, reported, payments = _of_file(source)
     others = load_profile(case.account.profile).revisions
-    found = ask(*case, reported, tolerance=limit, lacking=lacking, other_rules=others, payments=payments)
+    found = ask(
+        *case,
+        reported,
+        tolerance=limit,
+        lacking=lacking,
+        unfounded=unfounded,
+        other_rules=others,
+        payments=payments,
+    )
     if json:
         print_json(found)
     else:
-        _show(found)
+        _show(found, unfounded)
     raise typer.Exit(_CODES[found.verdict])
 
 
@@ -77,7 +87,7 @@ def _of_file(path: str) -> tuple[Case, tuple[Reported, ...], tuple[PaidFunding, 
     return case_from(raw, where), reported_from(raw.get("reported", {}), where), payments_from(raw, where)
 
 
-def _show(found: Reconciliation) -> None:
+def _show(found: Reconciliation, unfounded: Collection[str]) -> None:
     from crossmargin.apps import tables
 
     colours = {"equal": "green", "within_tolerance": "green", "unknown": "yellow", "differs": "bold red"}
@@ -97,7 +107,7 @@ def _show(found: Reconciliation) -> None:
     ]
     tables.console.print(tables._figures("Figures", ["figure", "ours", "the venue's", "difference", "verdict"], rows))
     for row in found.figures:
-        if row.cause and row.verdict in ("differs", "within_tolerance"):
+        if row.cause and (row.verdict in ("differs", "within_tolerance") or row.figure in unfounded):
             tables.console.print(f"{row.figure}: {row.cause}", style="dim")
     for note in found.notes:
         tables.console.print(f"note: {note}", style="dim")

@@ -57,6 +57,14 @@ def serve(
     stale_after: Annotated[
         float, typer.Option("--stale-after", min=0, metavar="SECONDS", help="Age from which prices are called stale.")
     ] = 900,
+    slow_timeout: Annotated[
+        float,
+        typer.Option("--slow-timeout", min=1, metavar="SECONDS", help="The longest a slow question may take."),
+    ] = 60,
+    monitor: Annotated[
+        Path | None,
+        typer.Option("--monitor", metavar="FILE", help="A monitor.toml: the channels that alerts are sent to."),
+    ] = None,
     workers: Annotated[
         int, typer.Option("--workers", min=0, max=64, help="Processes that answer questions; 0: threads instead.")
     ] = 1,
@@ -89,6 +97,8 @@ def serve(
             rate=rate,
             burst=max(1, round(rate * 2)),
             stale_after=stale_after,
+            slow_timeout=slow_timeout,
+            monitor=None if monitor is None else str(monitor),
             workers=workers,
             journal=journal,
             journal_tenant=journal_tenant,
@@ -122,9 +132,18 @@ def _run(settings: Settings, store: Store, *, browser: bool) -> None:
         raise AccountError("serve", (Fault("--port", str(settings.port), why),)) from None
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{shown}:{listening.getsockname()[1]}/"
-    typer.echo(f"crossmargin listens on {url} (store: {_told(store.where)}; Ctrl-C ends it)")
-    if browser:
-        _show(url)
+
+    class Serving(uvicorn.Server):
+        """Says that it listens when it answers, and not before."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                typer.echo(f"crossmargin listens on {url} (store: {_told(store.where)}; Ctrl-C ends it)")
+                sys.stdout.flush()  # whoever started it may wait for the line
+                if browser:
+                    _show(url)
+
     # a change of what is stored lets go of the interpreter often, and must not wait long for it each time
     sys.setswitchinterval(0.0005)
     # ended by the system as by an interrupt: the store is closed, and what other processes share is given back
@@ -136,15 +155,15 @@ def _run(settings: Settings, store: Store, *, browser: bool) -> None:
         server_header=False,
         timeout_graceful_shutdown=3,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    Serving(config).run(sockets=[listening])
 
 
 def _show(url: str) -> None:
-    """Open the page a moment later, when it is there; where there is no browser, nothing happens."""
+    """Open the page beside whoever answers it; where there is no browser, nothing happens."""
     import threading
     import webbrowser
 
-    threading.Timer(0.7, lambda: webbrowser.open(url)).start()
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
 def _told(where: str) -> str:

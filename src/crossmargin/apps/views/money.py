@@ -25,10 +25,11 @@ def payments(rows: Sequence[FundingPayment]) -> Section:
         title="What funding costs",
         figures=[
             figures.bars(
-                "Funding a day (paid is negative)",
+                "Funding a day (received is negative)",
                 [held(row) for row in known],
-                [figures.number(-row.pool_per_day) for row in known if row.pool_per_day is not None],
+                [figures.number(row.pool_per_day) for row in known if row.pool_per_day is not None],
                 ", ".join(dict.fromkeys(row.pool_currency for row in known)),
+                costs=True,
             )
         ] if known else [],
         tables=[

@@ -51,8 +51,21 @@ _TOTALS = {
 
 
 def coinm_account(row: Row, parts: Parts) -> None:
-    """``GET /dapi/v1/account``: one wallet a coin, positions counted in contracts."""
+    """``GET /dapi/v1/account``: one wallet a coin, positions counted in contracts.
+
+    ``GET /papi/v1/um/account`` and ``cm`` have the same keys, but no ``walletBalance``: their wallets are parts of one
+    account, whose balances ``GET /papi/v1/balance`` lists.
+    """
     row.skip(_SKIP)
+    if isinstance(row.raw["assets"], list) and not any("walletBalance" in asset for asset in row.raw["assets"]):
+        row.skip("assets", "updateTime")
+        parts.lists.add("positions")
+        parts.profile("binance-portfolio-margin")
+        parts.notes.append(
+            "wallets of one side of Portfolio Margin are parts of its balances; /papi/v1/balance has them"
+        )
+        _positions(row, parts)
+        return
     parts.lists |= {"balances", "positions"}
     parts.profile("binance-coinm")
     pockets = _positions(row, parts)
@@ -124,12 +137,13 @@ def position(row: Row, parts: Parts) -> Position | None:
     own.put("entry_price", entry or None)
     own.mark(mark)
     own.put("leverage", row.number("leverage") or None)
-    _derive(own, quantity, entry, notional, gain, initial)
+    _derive(own, quantity, entry, notional, gain, initial, mark)
     parts.seen(row.number("updateTime"))
     own.report("notional", None if notional is None else abs(notional), "notional")
     own.report("unrealized_pnl", gain, "unrealizedProfit")
     own.report("initial_margin", initial, "initialMargin")
     own.report("maintenance_margin", row.number("maintMargin"), "maintMargin")
+    own.rate_from(row.number("maintMargin"), notional)
     own.report_liquidation(row, "liquidationPrice")
     wallet, margin = row.number("isolatedWallet"), row.number("isolatedMargin")
     mode = row.text("marginType")
@@ -148,6 +162,7 @@ def _derive(
     notional: Decimal | None,
     gain: Decimal | None,
     initial: Decimal | None,
+    mark: Decimal | None,
 ) -> None:
     """The mark, entry and leverage that the account answer v3 leaves out, from value, PnL and initial margin."""
     if not _inverse(own.symbol) and quantity:
@@ -155,6 +170,10 @@ def _derive(
         if notional and gain is not None and not entry:
             price = divided(abs(notional) - gain * (1 if quantity > 0 else -1), abs(quantity))
             own.derive("entry_price", price, "(value - unrealized PnL) / size")
+    own.mark_from_gain(entry, gain)
+    if _inverse(own.symbol) and notional and mark and quantity:
+        dollars = divided(abs(notional) * mark, abs(quantity)).quantize(Decimal(1))
+        own.derive_instrument("contract_size", dollars, "value x mark / contracts")
     if notional and initial:
         leverage = (abs(notional) / initial).quantize(Decimal(1))
         if leverage >= 1 and abs(abs(notional) / leverage - initial) <= Decimal("0.00000002"):
@@ -168,6 +187,7 @@ def _inverse(symbol: str) -> bool:
 def portfolio_account(row: Row, parts: Parts) -> None:
     """``GET /papi/v1/account`` and the Portfolio Margin Pro account: totals in USD after the haircut."""
     row.skip("actualEquity", "accountStatus", "accountType", "virtualMaxWithdrawAmount", "totalMarginOpenLoss")
+    row.skip("riskUnitMMList", "marginMM", "otherMM")
     parts.profile("binance-portfolio-margin")
     parts.seen(row.number("updateTime"))
     for name, field in {
@@ -195,6 +215,20 @@ def portfolio_balance(row: Row, parts: Parts) -> None:
         parts.put("balances", name, "wallet_balance", value=held - owed + futures)
         parts.put("balances", name, "accrued_interest", value=interest or None)
         parts.put("balances", name, "locked", value=locked or None)
+
+
+def balance(row: Row, parts: Parts) -> None:
+    """One asset of ``GET /fapi/v2/balance`` (``v3``, ``dapi``): the wallet with and without isolated positions."""
+    row.skip("balance", "maxWithdrawAmount", "withdrawAvailable", "marginAvailable", "updateTime")
+    name = row.need_text("asset")
+    wallet = row.number("crossWalletBalance")
+    parts.lists.add("balances")
+    parts.seen(row.number("updateTime"))
+    if wallet:
+        parts.put("balances", name, "wallet_balance", value=wallet)
+        parts.report(f"pools.{name}.unrealized_pnl", row.number("crossUnPnl"), "crossUnPnl")
+        parts.report(f"pools.{name}.free_collateral", row.number("availableBalance"), "availableBalance")
+    row.skip_all()
 
 
 def options_account(row: Row, parts: Parts) -> None:
@@ -254,6 +288,7 @@ SHAPES = (
     shape("binance-coinm-account", "assets positions", coinm_account, without="totalMaintMargin"),
     shape("binance-portfolio-account", "uniMMR accountEquity accountMaintMargin", portfolio_account),
     shape("binance-portfolio-balance", "asset crossMarginAsset umWalletBalance", portfolio_balance),
+    shape("binance-balance", "accountAlias asset crossWalletBalance availableBalance", balance),
     shape("binance-options-account", "asset marginBalance available maintMargin adjustedEquity", options_account),
     shape("binance-asset-index", "symbol index bidBuffer askBuffer", asset_index),
     shape("binance-premium-index", "symbol markPrice lastFundingRate", premium_index),

@@ -52,6 +52,7 @@ def position(row: Row, parts: Parts) -> None:
     value, gain = row.number("positionValue"), row.number("unrealizedProfit")
     if not inverse:
         own.mark_from(value, quantity, "position value / size")
+    own.mark_from_gain(row.number("avgPrice", "entryPrice"), gain)
     own.report("notional", value, "positionValue")
     own.report("unrealized_pnl", gain, "unrealizedProfit")
     own.report("initial_margin", row.number("initialMargin"), "initialMargin")
@@ -106,5 +107,10 @@ SHAPES = (
     shape("bingx-balance", "asset balance equity usedMargin freezedMargin", balance),
     shape("bingx-position", "symbol positionId positionAmt avgPrice unrealizedProfit", position),
     shape("bingx-standard-position", "symbol positionAmt currentPrice entryPrice isolated", standard_position),
-    shape("bingx-standard-balance", "asset crossWalletBalance crossUnPnl marginAvailable", standard_balance),
+    shape(
+        "bingx-standard-balance",
+        "asset crossWalletBalance crossUnPnl marginAvailable",
+        standard_balance,
+        without="accountAlias",
+    ),
 )

@@ -12,7 +12,7 @@ _SKIP = (
     "riskId riskLimitValue trailingStop takeProfit stopLoss cumRealisedPnl createdTime positionStatus adlRankIndicator "
     "autoAddMargin seq tpslMode isReduceOnly leverageSysUpdatedTime mmrSysUpdatedTime sessionAvgPrice curRealisedPnl "
     "bustPrice autoAddMargin positionValue occClosingFee occFundingFee positionIMByMp positionMMByMp retCode category "
-    "breakEvenPrice delta gamma vega theta orderMargin tpSlMode activePrice"
+    "nextPageCursor breakEvenPrice delta gamma vega theta orderMargin tpSlMode activePrice"
 )
 
 

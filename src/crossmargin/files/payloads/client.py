@@ -31,7 +31,8 @@ def position(row: Row, parts: Parts) -> None:
     quantity = None if contracts is None else -abs(contracts) if side == "short" else abs(contracts)
     own = parts.position(symbol, quantity, side if row.flag("hedged") else "net")
     own.put("entry_price", row.number("entryPrice") or None)
-    own.put("leverage", row.number("leverage") or None)
+    leverage = row.number("leverage")
+    own.put("leverage", leverage if leverage and leverage > 0 else None)
     own.mark(row.number("markPrice"))
     parts.seen(row.number("timestamp"))
     size = row.number("contractSize")
@@ -45,15 +46,23 @@ def position(row: Row, parts: Parts) -> None:
     own.report("unrealized_pnl", gain, "unrealizedPnl")
     own.report("initial_margin", row.number("initialMargin"), "initialMargin")
     own.report("maintenance_margin", row.number("maintenanceMargin"), "maintenanceMargin")
+    own.mark_from_gain(row.number("entryPrice"), gain, size)
+    own.rate_from(row.number("maintenanceMargin"), row.number("notional"))
     own.report_liquidation(row, "liquidationPrice")
 
 
 def fill_position(row: Row, parts: Parts) -> None:
-    """What the client adds to a position whose own answer was read: contract size and mark."""
+    """What the client adds to a position whose own answer was read: contract size and mark.
+
+    The size counts only where the client counts as many contracts as the answer was read to hold: on some venues
+    the answer counts coins.
+    """
     row.skip_all()
     symbol = row.need_text("symbol")
-    size, mark = row.number("contractSize"), row.number("markPrice")
-    if size:
+    size, mark, contracts = row.number("contractSize"), row.number("markPrice"), row.number("contracts")
+    held = [parts.stated.get((*path[:-1], "quantity")) for path in parts.stated if path[-1] == "symbol"]
+    same = contracts is not None and any(quantity is not None and abs(quantity) == contracts for quantity in held)
+    if size and same:
         parts.derive(
             "instruments", symbol, "contract_size", value=size, words=f"contract_size of {symbol}: the client's markets"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from crossmargin.files.payloads.reading import Parts, Row, shape
+from crossmargin.files.payloads.reading import Parts, Row, divided, shape
 
 _SKIP = (
     "delta open_orders_margin realized_profit_loss realized_funding settlement_price total_profit_loss interest_value "
@@ -42,6 +42,23 @@ def summary(row: Row, parts: Parts) -> None:
     row.skip_all()
 
 
+def _entry(row: Row, symbol: str, size: Decimal | None) -> Decimal | None:
+    """The price since which PnL is not in the balance yet: the last settlement's, for a position held over one.
+
+    Told by which of the two prices gives ``floating_profit_loss``.
+    """
+    average, settled = row.number("average_price") or None, row.number("settlement_price")
+    mark, floating = row.number("mark_price"), row.number("floating_profit_loss")
+    if not (average and settled and mark and size) or floating is None:
+        return average
+
+    def off(entry: Decimal) -> Decimal:
+        inverse = "/USD:" in symbol
+        return abs((divided(size, entry) - divided(size, mark) if inverse else size * (mark - entry)) - floating)
+
+    return settled if off(settled) < off(average) else average
+
+
 def position(row: Row, parts: Parts) -> None:
     """One row of ``private/get_positions``; the account has no leverage setting."""
     row.skip(_SKIP)
@@ -55,7 +72,9 @@ def position(row: Row, parts: Parts) -> None:
         return
     sold = row.raw.get("direction") == "sell"
     own = parts.position(symbol, None if size is None else -abs(size) if sold else size)
-    own.put("entry_price", row.number("average_price") or None)
+    if "/USD:" in symbol:
+        own.instrument("contract_size", Decimal(1))  # sizes of the API are dollars, whatever one contract is
+    own.put("entry_price", _entry(row, symbol, own.quantity))
     own.mark(row.number("mark_price"))
     index = row.number("index_price")
     if index:
@@ -64,6 +83,8 @@ def position(row: Row, parts: Parts) -> None:
     own.report("unrealized_pnl", gain if isinstance(gain, Decimal) else None, "floating_profit_loss")
     own.report("initial_margin", row.number("initial_margin"), "initial_margin")
     own.report("maintenance_margin", row.number("maintenance_margin"), "maintenance_margin")
+    initial, maintenance = row.number("initial_margin"), row.number("maintenance_margin")
+    own.rate_from(maintenance, row.number("size_currency"), initial=initial)
     own.report_liquidation(row, "estimated_liquidation_price")
 
 

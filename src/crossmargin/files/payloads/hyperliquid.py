@@ -7,16 +7,18 @@ PnL; an isolated position's pocket is ``leverage.rawUsd`` plus size x entry, so 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from crossmargin.errors import AccountError, Fault
 from crossmargin.files.payloads.reading import Parts, Row, shape
 
 
 def state(row: Row, parts: Parts) -> None:
     """``clearinghouseState``: margin summaries and positions."""
     parts.profile("hyperliquid")
-    parts.lists |= {"balances", "positions"}
+    parts.lists.add("positions")
     parts.seen(row.number("time"))
     gains = Decimal(0)
     for item in row.rows("assetPositions"):
@@ -24,6 +26,10 @@ def state(row: Row, parts: Parts) -> None:
         inner = item.row("position")
         if inner is not None:
             gains += _position(inner, parts)
+    if _portfolio(parts):
+        row.skip_all()  # sums without what the spot balances add to them
+        return
+    parts.lists.add("balances")
     cross, whole = row.row("crossMarginSummary"), row.row("marginSummary")
     if cross is None:
         parts.fault(f"{row.path}.crossMarginSummary", None, "is missing; the wallet cannot be known without it")
@@ -97,13 +103,75 @@ def universe(pair: list[Any], parts: Parts) -> None:
             parts.put("market", "funding_rate", symbol, value=row.number("funding"))
 
 
+def is_of_exchange(item: Any) -> bool:
+    """Whether this is a pair of an exchange's name and a state: the venue's own exchange has no name."""
+    return (
+        isinstance(item, list | tuple)
+        and len(item) == 2
+        and isinstance(item[0], str)
+        and isinstance(item[1], Mapping)
+        and "assetPositions" in item[1]
+    )
+
+
+def main_exchange(pairs: list[Any], where: str, parts: Parts) -> list[Any]:
+    """The state of the venue's own exchange out of a list over all; the collateral of the others is apart."""
+    apart = [name for name, state in pairs if name and state["assetPositions"]]
+    if apart:
+        names = ", ".join(apart)
+        parts.notes.append(f"positions on exchanges built on the venue ({names}) have collateral apart; left out")
+    own = [state for name, state in pairs if not name]
+    if not own:
+        why = "lists no state of the venue's own exchange; the rules of exchanges built on it are not known"
+        raise AccountError(where, (Fault("(whole)", ", ".join(str(name) for name, _ in pairs)[:60], why),))
+    return own
+
+
+def one_account(items: list[Any], where: str) -> list[Any]:
+    """A list of sub-accounts without those that hold nothing. Raises where more than one is left: each is its own."""
+    accounts = [item for item in items if isinstance(item, Mapping) and {"subAccountUser", "master"} <= item.keys()]
+    if len(accounts) < 2 or len(accounts) < len(items):
+        return items
+    held = [item for item in accounts if _holds(item)]
+    if len(held) > 1:
+        names = ", ".join(str(item.get("name")) for item in held)
+        why = "are accounts of their own, none backs another: give the row of one"
+        raise AccountError(where, (Fault("subAccounts", names[:60], why),))
+    return held or accounts[:1]
+
+
+def _holds(account: Mapping[str, Any]) -> bool:
+    """Whether a sub-account has positions, or a value other than 0 on any exchange or on the spot side."""
+    states = [account.get("clearinghouseState"), *(pair[1] for pair in account.get("dexToClearinghouseState") or ())]
+    for state in states:
+        if isinstance(state, Mapping):
+            value = (state.get("marginSummary") or {}).get("accountValue")
+            if state.get("assetPositions") or str(value or "0").strip("0.") != "":
+                return True
+    spot = account.get("spotState") or {}
+    return any(str(row.get("total") or "0").strip("0.") for row in spot.get("balances") or ())
+
+
+def is_portfolio(account: Mapping[str, Any]) -> bool:
+    """Whether a row of sub-accounts says that its spot balances and positions are margined together."""
+    return "subAccountUser" in account and account.get("abstraction") == "portfolioMargin"
+
+
+def _portfolio(parts: Parts) -> bool:
+    return "hyperliquid-portfolio" in (name for _, name in parts.profiles)
+
+
 def spot_state(row: Row, parts: Parts) -> None:
     """``spotClearinghouseState``: coins on the spot side, which back no perpetual of a standard account."""
-    row.skip("evmEscrows")
+    row.skip("evmEscrows", "tokenToAvailableAfterMaintenance")
     held = [item for item in row.rows("balances") if item.number("total")]
     for item in held:
         item.skip_all()
-    if held:
+    if _portfolio(parts):
+        parts.lists.add("balances")
+        for item in held:
+            parts.put("balances", str(item.raw.get("coin")), "wallet_balance", value=item.number("total"))
+    elif held:
         names = ", ".join(str(item.raw.get("coin")) for item in held)
         parts.notes.append(f"spot balances ({names}) back no perpetual of a standard account; left out")
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from decimal import Decimal
 
 from crossmargin.files.payloads.okx_margin import margin_position
-from crossmargin.files.payloads.reading import Parts, Row, divided, plain_figure, shape
+from crossmargin.files.payloads.reading import Parts, Position, Row, divided, plain_figure, shape
 
 _SKIP = (
     "adl availPos bePx cTime deltaBS deltaPA gammaBS gammaPA vegaBS vegaPA thetaBS thetaPA optVal posId tradeId "
     "uplRatio uplLastPx uplRatioLastPx instType last ccy fee fundingFee realizedPnl pnl liqPenalty interest posCcy "
     "liab liabCcy quoteBal baseBal quoteBorrowed baseBorrowed quoteInterest baseInterest spotInUseAmt spotInUseCcy "
     "clSpotInUseAmt maxSpotInUseAmt bizRefId bizRefType closeOrderAlgo nonSettleAvgPx settledPnl usdPx idxPx "
-    "pendingCloseOrdLiabVal mgnRatio"
+    "pendingCloseOrdLiabVal mgnRatio pTime"
 )
 
 
@@ -109,9 +109,27 @@ def position(row: Row, parts: Parts) -> None:
     own.report("maintenance_margin_before_fee", row.number("mmr"), "mmr")
     own.report_liquidation(row, "liqPx")
     parts.profile("okx-futures", "position")
-    row.skip("notionalUsd")
+    _value(own, row, gain)
     if row.text("mgnMode") == "isolated":
         own.isolated(margin)
+
+
+def _value(own: Position, row: Row, gain: Decimal | None) -> None:
+    """Mark and maintenance rate of a contract that the profile does not list.
+
+    The position's value in its quote, which the answer does not print, is PnL x mark / (mark - entry).
+    """
+    entry, mark, usd = row.number("avgPx"), row.number("markPx"), row.number("notionalUsd")
+    if "/USD:" in own.symbol or not (gain and entry and mark and usd and own.quantity and mark != entry):
+        return
+    coins = divided(gain, (mark - entry) * (1 if own.quantity > 0 else -1))
+    size = divided(coins, abs(own.quantity))
+    rounded = size.quantize(Decimal(1).scaleb(size.adjusted() - 1))
+    if abs(rounded * abs(own.quantity) * mark - usd) > usd * Decimal("0.01"):
+        return
+    own.derive_instrument("contract_size", rounded.normalize(), "unrealized PnL / (contracts x (mark - entry))")
+    value = rounded * own.quantity * mark
+    own.rate_from(row.number("mmr"), value, figure="maintenance_margin_before_fee")
 
 
 def configuration(row: Row, parts: Parts) -> None:

@@ -90,6 +90,8 @@ class Parts:
     added: dict[Path, tuple[Decimal, str]] = field(default_factory=dict)
     payments: list[dict[str, Any]] = field(default_factory=list)
     orders: list[dict[str, Any]] = field(default_factory=list)
+    given: dict[Path, list[str]] = field(default_factory=dict)
+    """By the path of a derived field, the reported figures that it follows from: comparing those proves nothing."""
     hint: str | None = None
     """The unified symbol where a client says it beside the venue's own."""
 
@@ -204,6 +206,47 @@ class Position:
                 "market", "mark_price", self.symbol, value=price, words=f"mark_price of {self.symbol}: {words}"
             )
 
+    def mark_from_gain(self, entry: Decimal | None, gain: Decimal | None, size: Decimal | None = Decimal(1)) -> None:
+        """The mark that entry and unrealized PnL mean for a linear contract of so many coins, where none is printed."""
+        if entry and gain and self.quantity and size and "/USD:" not in self.symbol:
+            price = entry + divided(gain, self.quantity * size)
+            words = f"mark_price of {self.symbol}: entry price + unrealized PnL / size"
+            if price > 0:
+                self.parts.derive("market", "mark_price", self.symbol, value=price, words=words)
+                if self.parts.derived["market", "mark_price", self.symbol][1] == words:
+                    self._given("market", "mark_price", self.symbol, figure="unrealized_pnl")
+
+    def _given(self, *path: str, figure: str) -> None:
+        self.parts.given.setdefault(path, []).append(f"positions.{self.key}.{figure}")
+
+    def rate_from(
+        self,
+        maintenance: Decimal | None,
+        value: Decimal | None,
+        *,
+        initial: Decimal | None = None,
+        figure: str = "maintenance_margin",
+    ) -> None:
+        """The maintenance rate that a printed requirement means, where the profile has no table of the contract.
+
+        ``initial``: the margin to open, where that has a rate of the table too and no leverage. ``figure``: the name
+        that the requirement is reported under.
+
+        Only a rate of at most four decimals that gives the requirement to its last digit: any other is a bracket with
+        a deduction, and its slope cannot be told from one point.
+        """
+        rates = {"maintenance_rate": _rate(maintenance, value)}
+        if initial is not None:
+            rates["initial_rate"] = _rate(initial, value)
+        if all(rates.values()):
+            bracket = {"notional_floor": "0", **{name: plain_figure(rate) for name, rate in rates.items() if rate}}
+            words = f"brackets of {self.symbol}: margin / value"
+            path = ("instruments", self.symbol, UNLISTED)
+            self.parts.derive(*path, value=[bracket], words=words)
+            self._given(*path, figure=figure)
+            if initial is not None:
+                self._given(*path, figure="initial_margin")
+
     def instrument(self, name: str, value: Any) -> None:
         """State what the payload says of the instrument's own rules."""
         self.parts.put("instruments", self.symbol, name, value=value)
@@ -246,6 +289,19 @@ class Position:
     def report_pocket(self, name: str, value: Decimal | None, source: str) -> None:
         """Keep a figure of the position's own pocket."""
         self.parts.report(f"pools.{self.key} isolated.{name}", value, source)
+
+
+UNLISTED = "brackets where the profile lists none"
+"""A derived maintenance table that counts only for contracts without one."""
+
+
+def _rate(margin: Decimal | None, value: Decimal | None) -> Decimal | None:
+    """A plain rate of four decimals that gives a printed margin to its last digit; None where none does."""
+    if not margin or not value:
+        return None
+    rate = divided(margin, abs(value)).quantize(Decimal("0.0001"))
+    unit = Decimal(1).scaleb(max(int(margin.as_tuple().exponent), margin.adjusted() - 13))
+    return rate if rate and abs(rate * abs(value) - margin) <= unit else None
 
 
 class Row:

@@ -62,6 +62,12 @@ _INSIDE = (
     "logs",
     "orders",
     "entrustedList",
+    "summaries",
+    "info",
+    "clearinghouseState",
+    "clearinghouseStates",
+    "dexToClearinghouseState",
+    "spotState",
 )
 
 
@@ -109,6 +115,8 @@ def _inside(value: Mapping[str, Any], where: str, parts: Parts, forced: str | No
     if value.get("category") in ("spot", "option") and "list" in value:
         parts.notes.append(f"a list of the category {value['category']} is left out: it is of no contract of futures")
         return True
+    if hyperliquid.is_portfolio(value):
+        parts.profile("hyperliquid-portfolio", "mode")
     inside = [value[name] for name in _INSIDE if isinstance(value.get(name), list | tuple | Mapping)]
     for time in ("time", "timestamp", "ts"):
         parts.seen(_number(value.get(time)))
@@ -117,6 +125,7 @@ def _inside(value: Mapping[str, Any], where: str, parts: Parts, forced: str | No
 
 
 def _number(value: Any) -> Decimal | None:
+    """A time of an envelope; what is no number is no time."""
     try:
         return printed_number(value)
     except ValueError:
@@ -127,6 +136,10 @@ def _read_list(items: list[Any], where: str, parts: Parts, forced: str | None) -
     if len(items) == 2 and isinstance(items[0], Mapping) and "universe" in items[0]:
         hyperliquid.universe(items, parts)
         return True
+    if items and all(map(hyperliquid.is_of_exchange, items)):
+        states = hyperliquid.main_exchange(items, where, parts)
+        return all(_read(state, where, parts, forced) for state in states)
+    items = hyperliquid.one_account(items, where)
     read = [_read(item, f"{where}[{index}]", parts, forced) for index, item in enumerate(items)]
     return all(read)
 
@@ -162,6 +175,7 @@ def _add(parts: Parts, own: Parts) -> None:
     parts.profiles += own.profiles
     parts.payments += own.payments
     parts.orders += own.orders
+    parts.given.update(own.given)
 
 
 def _refusal(value: Mapping[str, Any], where: str) -> None:

@@ -1,4 +1,4 @@
-"""Bitget, KuCoin, CoinEx, HTX, BloFin, Crypto.com: the account and position answers that have been seen.
+"""Bitget, KuCoin, CoinEx, HTX, BloFin, Crypto.com, Phemex: the account and position answers that have been seen.
 
 Field meanings: each venue's API pages. A negative liquidation price (HTX) is "never".
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from crossmargin.files.payloads.reading import Parts, Position, Row, plain_figure, shape
+from crossmargin.files.payloads.reading import Parts, Position, Row, divided, plain_figure, shape
 from crossmargin.files.payloads.symbols import asset_code
 
 
-def _start(row: Row, parts: Parts, profile: str, style: str, size: str, name: str) -> Position | None:
+def _start(row: Row, parts: Parts, profile: str, style: str, size: str, *names: str) -> Position | None:
     """The part that every venue's position has: a size, a symbol, and nothing where the size is 0."""
     parts.lists.add("positions")
     parts.profile(profile, "position")
@@ -19,40 +19,53 @@ def _start(row: Row, parts: Parts, profile: str, style: str, size: str, name: st
     if quantity == 0:
         row.skip_all()
         return None
-    symbol = row.symbol(style, name)
+    symbol = row.symbol(style, *names)
     if symbol is None:
         return None
     side = (row.text("holdSide", "posSide", "position_side", "positionSide", "side") or "net").lower()
     direction = (row.text("direction") or "").lower()
     short = side in ("short", "sell") or direction == "sell"
-    hedged = side in ("long", "short") and row.raw.get("posMode", row.raw.get("holdMode", "hedge_mode")) == "hedge_mode"
+    mode = row.raw.get("posMode", row.raw.get("holdMode", "hedge_mode"))
+    hedged = side in ("long", "short") and mode in ("hedge_mode", "double_hold")
     if quantity is not None and short:
         quantity = -abs(quantity)
     return parts.position(symbol, quantity, side if hedged else "net")
 
 
+_BITGET_SKIP = (
+    "openDelegateSize openDelegateCount available locked frozen achievedProfits marginRatio marginRate cTime "
+    "breakEvenPrice totalFee deductedFee grant assetMode autoMargin takeProfit stopLoss takeProfitId stopLossId "
+    "marginCoin posMode holdMode posId instName uplRate unrealizedPLR category curRealisedPnl positionStatus "
+    "profitRate totalFunding openFeeTotal closeFeeTotal createdTime"
+)
+
+
 def bitget_position(row: Row, parts: Parts) -> None:
-    """Bitget: one row of ``position/all-position`` (v2); ``marginSize`` is the margin without unrealized PnL."""
-    row.skip(
-        "openDelegateSize available locked achievedProfits marginRatio cTime breakEvenPrice totalFee deductedFee grant "
-        "assetMode autoMargin takeProfit stopLoss takeProfitId stopLossId"
-    )
-    row.skip("marginCoin", "posMode")
-    own = _start(row, parts, "bitget-usdm", "glued", "total", "symbol")
+    """Bitget: a position of ``all-position`` (v1, v2, v3) or of the stream; its margin is without unrealized PnL.
+
+    Sizes are coins in every version, whatever contract size a client keeps.
+    """
+    row.skip(_BITGET_SKIP)
+    own = _start(row, parts, "bitget-usdm", "bitget", "total", "symbol", "instId")
     if own is None:
         return
-    own.put("entry_price", row.number("openPriceAvg") or None)
+    entry, gain = row.number("openPriceAvg", "averageOpenPrice", "avgPrice"), row.number(*_BITGET_GAIN)
+    own.put("entry_price", entry or None)
     own.put("leverage", row.number("leverage") or None)
-    own.mark(row.number("markPrice"))
-    parts.seen(row.number("uTime", "cTime"))
-    own.one_rate(row.number("keepMarginRate"))
-    margin = row.number("marginSize")
-    if row.text("marginMode") == "isolated":
+    own.mark(row.number("markPrice", "marketPrice"))
+    own.mark_from_gain(entry, gain)
+    parts.seen(row.number("uTime", "updatedTime", "cTime"))
+    own.one_rate(row.number("keepMarginRate", "mmr"))
+    margin = row.number("marginSize", "margin", "positionBalance")
+    if row.text("marginMode") in ("isolated", "fixed"):
         own.isolated(margin)
     else:
         own.report("initial_margin", margin, "marginSize")
-    own.report("unrealized_pnl", row.number("unrealizedPL"), "unrealizedPL")
-    own.report_liquidation(row, "liquidationPrice")
+    own.report("unrealized_pnl", gain, next(name for name in _BITGET_GAIN if name in row.raw) if gain else "upl")
+    own.report_liquidation(row, "liquidationPrice", "liqPx")
+
+
+_BITGET_GAIN = ("unrealizedPL", "upl", "unrealisedPnl")
 
 
 def bitget_account(row: Row, parts: Parts) -> None:
@@ -75,12 +88,13 @@ def kucoin_position(row: Row, parts: Parts) -> None:
         "id autoDeposit riskLimit delevPercentage openingTimestamp currentCost currentComm unrealisedCost "
         "realisedGrossCost realisedCost isOpen posCost posCross posInit posComm posLoss posMaint "
         "realisedGrossPnl realisedPnl unrealisedPnlPcnt unrealisedRoePcnt settleCurrency isInverse realLeverage "
-        "maintainMargin userId marginMode positionSide posFunding posCommCommon"
+        "maintainMargin userId marginMode positionSide posFunding posCommCommon posCrossMargin "
+        "riskLimitLevel"
     )
     own = _start(row, parts, "kucoin-futures", "kucoin", "currentQty", "symbol")
     if own is None:
         return
-    own.put("entry_price", row.number("avgEntryPrice") or None)
+    own.put("entry_price", _kucoin_entry(row) or None)
     own.put("leverage", row.number("leverage") or None)
     mark, value = row.number("markPrice"), row.number("markValue")
     own.mark(mark)
@@ -94,6 +108,16 @@ def kucoin_position(row: Row, parts: Parts) -> None:
         own.report("bankruptcy_price", row.number("bankruptPrice"), "bankruptPrice")
     own.report("unrealized_pnl", row.number("unrealisedPnl"), "unrealisedPnl")
     own.report_liquidation(row, "liquidationPrice")
+
+
+def _kucoin_entry(row: Row) -> Decimal | None:
+    """The entry of a linear position from its cost where the printed price is that one rounded."""
+    printed, cost = row.number("avgEntryPrice"), row.number("posCost")
+    mark, value = row.number("markPrice"), row.number("markValue")
+    if not (printed and cost and mark and value) or row.raw.get("isInverse") in (True, "true"):
+        return printed
+    exact = divided(abs(cost) * mark, abs(value))
+    return exact if abs(exact - printed) <= Decimal(1).scaleb(int(printed.as_tuple().exponent)) else printed
 
 
 def kucoin_account(row: Row, parts: Parts) -> None:
@@ -251,8 +275,41 @@ def cryptocom_position(row: Row, parts: Parts) -> None:
     own.report("unrealized_pnl", row.number("open_position_pnl"), "open_position_pnl")
 
 
+def phemex_position(row: Row, parts: Parts) -> None:
+    """Phemex: a USDT-M position of ``accountPositions``; a leverage of 0 or less is cross margin at its amount."""
+    own = _start(row, parts, "phemex-usdm", "glued", "size", "symbol")
+    if own is None:
+        return
+    leverage, gain = row.number("leverageRr"), row.number("unRealisedPnlRv")
+    own.put("entry_price", row.number("avgEntryPriceRp") or None)
+    own.put("leverage", abs(leverage) if leverage else None)
+    own.mark(row.number("markPriceRp"))
+    own.size_from(row.number("valueRv"), row.number("avgEntryPriceRp"))
+    parts.seen(row.number("transactTimeNs"))
+    own.one_rate(row.number("maintMarginReqRr"))
+    if leverage is not None and leverage > 0 and row.flag("crossMargin") is not True:
+        own.isolated(row.number("positionMarginRv"))
+        own.report("bankruptcy_price", row.number("bankruptPriceRp"), "bankruptPriceRp")
+    own.report("unrealized_pnl", gain, "unRealisedPnlRv")
+    own.report_liquidation(row, "liquidationPriceRp")
+    row.skip_all()
+
+
+def phemex_account(row: Row, parts: Parts) -> None:
+    """Phemex: the account beside its positions; the balance counts no unrealized PnL."""
+    parts.lists.add("balances")
+    parts.profile("phemex-usdm")
+    currency = row.need_text("currency")
+    parts.put("balances", currency, "wallet_balance", value=row.number("accountBalanceRv"))
+    parts.put("balances", currency, "bonus_credit", value=row.number("bonusBalanceRv") or None)
+    row.skip_all()
+
+
 SHAPES = (
-    shape("bitget-position", "marginCoin symbol holdSide openPriceAvg keepMarginRate", bitget_position),
+    shape("phemex-position", "symbol avgEntryPriceRp positionMarginRv leverageRr", phemex_position),
+    shape("phemex-account", "accountId currency accountBalanceRv", phemex_account),
+    shape("bitget-position", "marginCoin holdSide total marginMode", bitget_position),
+    shape("bitget-position-v3", "marginCoin posSide total marginMode positionBalance", bitget_position),
     shape("bitget-account", "marginCoin accountEquity crossedMaxAvailable", bitget_account),
     shape("kucoin-position", "symbol currentQty avgEntryPrice posMargin maintMarginReq", kucoin_position),
     shape("kucoin-account", "accountEquity unrealisedPNL marginBalance positionMargin", kucoin_account),

@@ -52,6 +52,11 @@ STYLES: Mapping[str, list[Rule]] = {
         _rule(rf"{_BASE}(?P<quote>{_STABLE})"),
         _rule(rf"{_BASE}USD", quote="USD", settle="base"),
     ],
+    "bitget": [
+        _rule(rf"{_BASE}PERP(_CMCBL)?", quote="USDC"),
+        _rule(rf"{_BASE}(?P<quote>USDT)_UMCBL"),
+        *_GLUED,
+    ],
     "glued": [*_GLUED, _rule(rf"{_BASE}USD", quote="USD", settle="base")],
     "dashed": [
         _rule(rf"{_BASE}-USD(-SWAP)?", quote="USD", settle="base"),

@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { button, fill, h } from "../dom.js";
 import { get, watch } from "../store.js";
 import * as words from "../words.js";
-import { aged, health, notes, problem, status, strip, verdict, waiting } from "../widgets/parts.js";
+import { aged, health, notes, problem, status, statusAt, strip, verdict, waiting } from "../widgets/parts.js";
 import * as questions from "./questions.js";
 import { standing } from "./standing.js";
 
@@ -89,7 +89,8 @@ function header({ id, report }) {
   const money = (name, value) => ({ name, text: value === null || value === undefined ? words.UNKNOWN : words.amount(value) + unit,
     exact: value });
   return [
-    h("div", { class: "title" }, h("h1", {}, row?.title || id), status(report.status), row?.stale && status("stale"),
+    h("div", { class: "title" }, h("h1", {}, row?.title || id), statusAt(report.status, row?.stale),
+      row?.stale && report.status !== "healthy" && status("stale"),
       h("span", { class: "dim" }, report.profile, ", rules of ", report.rules_since, "; market of ", words.moment(report.as_of),
         ", ",
         aged(report.as_of)), button("Remove", () => remove(id),

@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { button, field, fill, h } from "../dom.js";
 import { get, watch } from "../store.js";
 import * as words from "../words.js";
-import { aged, health, status, strip, verdict } from "../widgets/parts.js";
+import { aged, health, status, statusAt, strip, verdict } from "../widgets/parts.js";
 import { sortable, table } from "../widgets/table.js";
 import { welcome } from "./start.js";
 
@@ -55,25 +55,28 @@ const poolRows = (row) => (row.pools ?? []).map((pool) => ({ ...pool, id: row.id
 
 function summary(accounts) {
   const count = (test) => accounts.filter(test).length;
+  const unsure = (row) => row.stale || !words.isKnown(row.status);
   return strip([
     { name: "accounts", text: String(accounts.length) },
     { name: "liquidatable", text: String(count((row) => row.status === "liquidation")),
       kind: count((row) => row.status === "liquidation") ? "liquidation" : "" },
     { name: "warning", text: String(count((row) => row.status === "warning")),
       kind: count((row) => row.status === "warning") ? "warning" : "" },
-    { name: "stale or unknown", text: String(count((row) => row.stale || !(row.status in words.STATUS_WORDS))),
-      kind: count((row) => row.stale) ? "warning" : "" },
+    { name: "stale or unknown", text: String(count(unsure)), kind: count(unsure) ? "warning" : "" },
     { name: "nearest", text: nearestOf(accounts) },
   ]);
 }
 
-/** The account whose nearest threshold is nearest, in the service's own words. */
+/** The account whose nearest threshold is nearest, in the service's own words, and how many have none that is known. */
 function nearestOf(accounts) {
   const dead = accounts.find((row) => row.status === "liquidation");
   if (dead) return `${dead.id}: liquidatable now`;
   const near = accounts.filter((row) => row.nearest?.distance !== undefined && row.nearest?.distance !== null)
     .sort((a, b) => Math.abs(Number(a.nearest.distance)) - Math.abs(Number(b.nearest.distance)))[0];
-  return near ? `${near.id}: ${near.nearest.words}` : "no price move liquidates any of them";
+  const unknown = accounts.filter((row) => (row.nearest?.kind ?? "unknown") === "unknown").length;
+  const others = unknown ? `not known of ${unknown} of ${accounts.length}` : "";
+  if (near) return [`${near.id}: ${near.nearest.words}`, others].filter(Boolean).join("; ");
+  return others || "no price move liquidates any of them";
 }
 
 function columns(asked) {
@@ -87,7 +90,7 @@ function columns(asked) {
       ? h("span", { class: "dim" }, "└ ", row.pool)
       : h("a", { href: `#/account/${encodeURIComponent(row.id)}` }, row.title || row.id) },
     { title: "rules", kind: "words", order: (row) => row.profile, cell: (row) => row.profile ?? "" },
-    { title: "status", kind: "words", order: (row) => row.status, cell: (row) => status(row.status),
+    { title: "status", kind: "words", order: (row) => row.status, cell: (row) => statusAt(row.status, row.stale),
       exact: (row) => row.level ?? null },
     { title: "margin ratio", order: (row) => sortable(row.margin_ratio), cell: (row) => health(row.margin_ratio, row.status) },
     { title: "equity", kind: "number", order: (row) => sortable(row.equity), cell: (row) => words.amount(row.equity),
@@ -157,19 +160,24 @@ function marketPanel(asked, draw) {
   }
 
   function tell() {
-    const rows = [...asked.answers].filter(([, found]) => !found.problem);
+    const accounts = get().accounts.map((row) => [row.id, asked.answers.get(row.id)]);
+    const rows = accounts.filter(([, found]) => words.isKnown(found?.status));
     // what share of the move an account survives is the service's figure; the least of them breaks first
     const broken = rows.filter(([, found]) => found.status === "liquidation")
       .sort(([, a], [, b]) => Number(a.breaks_at ?? 0) - Number(b.breaks_at ?? 0));
     if (asked.move === 0) return set("Drag to move the market and see which account breaks first.", "");
     const market = `${asked.coin === ALL ? "all coins" : asked.coin} ${said.textContent}`;
-    if (!broken.length) return set(`${market}: no account breaks.`, "healthy");
+    const unsure = accounts.length - rows.length; // an account that is not answered for is not one that stands
+    const rest = unsure ? ` Not known of ${unsure} of ${accounts.length}.` : "";
+    if (!broken.length) {
+      return unsure ? set(`${market}: no account is known to break.${rest}`, "warning") : set(`${market}: no account breaks.`, "healthy");
+    }
     const [id, first] = broken[0];
     const after = !first.breaks_at ? "" : Number(first.breaks_at) === 0 ? " (it is liquidatable already)"
       : ` after ${words.percent(first.breaks_at, { digits: 0 })} of the move`;
     const others = broken.slice(1).map(([name]) => name);
     return set(`${market}: ${id} breaks first${after}${first.breaks_first ? ` (pool ${first.breaks_first})` : ""}${
-      others.length ? `, then ${others.join(", ")}` : ""}.`, "liquidation");
+      others.length ? `, then ${others.join(", ")}` : ""}.${rest}`, "liquidation");
   }
 
   function set(text, state) {

@@ -12,6 +12,9 @@ export function status(name) {
     words.STATUS_WORDS[known]);
 }
 
+/** The status of an account at its prices; at old prices none is called healthy. */
+export const statusAt = (name, stale) => status(stale && name === "healthy" ? "stale" : name);
+
 /** The margin ratio as a bar that is full at liquidation; where there is no ratio the status alone fills it or not. */
 export function health(ratio, state) {
   const bar = h("span", { class: `health ${state}` }, h("span", { class: "fill" }));

@@ -14,9 +14,11 @@ from crossmargin.apps.server.bodies import JSON, body_schema, parsed, read_body
 from crossmargin.apps.server.problems import Problem, not_found
 from crossmargin.apps.server.routes.changes import change
 from crossmargin.apps.server.security import Caller, command, read
+from crossmargin.apps.server.settings import Settings
 from crossmargin.apps.store.keeping import judged, keep
 from crossmargin.apps.store.store import Answer, Store, Stored
 from crossmargin.files.accounts import AccountFile
+from crossmargin.model.market import Instant
 from crossmargin.model.report import to_json
 
 router = APIRouter(prefix="/v1/accounts")
@@ -27,8 +29,10 @@ Hash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 def listed(request: Request, stored: Stored) -> dict[str, Any]:
     """What the list and the stream show of an account."""
     found: dict[str, Any] = json.loads(stored.summary)
-    age = datetime.now(UTC) - datetime.fromisoformat(found["as_of"])
-    old = age.total_seconds() > request.app.state.settings.stale_after
+    settings: Settings = request.app.state.settings
+    age = (datetime.now(UTC) - datetime.fromisoformat(found["as_of"])).total_seconds()
+    # prices of the future have no age that is known: one of the two clocks is wrong
+    old = age > settings.stale_after or age < -settings.ahead
     return {**found, "taken_at": stored.taken_at, "snapshot": stored.snapshot, "stale": old}
 
 
@@ -133,11 +137,11 @@ async def history(
     request: Request,
     id: Id,
     caller: Annotated[Caller, Depends(read)],
-    since: Annotated[datetime | None, Query(description="Only at or after this time.")] = None,
+    since: Annotated[Instant | None, Query(description="Only at or after this time.")] = None,
 ) -> dict[str, Any]:
     """A figure that is unknown is null."""
     store: Store = request.app.state.store
-    start = "" if since is None else (since if since.tzinfo else since.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    start = "" if since is None else since.isoformat()
 
     def work() -> dict[str, Any]:
         with store.reading() as tx:

@@ -81,7 +81,8 @@ async def try_channels(request: Request, caller: Annotated[Caller, Depends(comma
         found = {name: trial(alerting.channels[name], outside) for name in names}
         return {"channels": {name: {"sent": one.sent, "why": one.why} for name, one in found.items()}}
 
-    return await change(request, caller, data, send, lambda _tx, found: Answer(200, "", to_json(found)))
+    # a channel may take its seconds to answer, and prices must not wait for it
+    return await change(request, caller, data, send, lambda _tx, found: Answer(200, "", to_json(found)), lane="slow")
 
 
 @router.post(

@@ -19,6 +19,7 @@ from crossmargin.apps.store.store import Store
 from crossmargin.clearing.statement import account_file
 from crossmargin.errors import AccountError, Fault
 from crossmargin.files.accounts import case_from
+from crossmargin.files.profiles import refuse_path
 from crossmargin.model.history import bars_from
 from crossmargin.model.noun import Noun
 
@@ -63,6 +64,7 @@ def asked(
     def case(profile: str | None, on: Any) -> Any:
         from crossmargin.apps.options import date_of
 
+        refuse_path(profile or raw.get("profile"))
         return case_from(raw, where, profile=profile, on=date_of(on) if isinstance(on, str) else on)
 
     rows = getattr(body, "history", ())
@@ -113,7 +115,10 @@ def fund_of(raw: dict[str, Any]) -> Any:
     faults = []
     accounts = raw.get("accounts")
     for index, entry in enumerate(accounts if isinstance(accounts, list) else []):
-        if isinstance(entry, dict) and "file" in entry:
+        if not isinstance(entry, dict):
+            continue
+        refuse_path(entry.get("profile"))
+        if "file" in entry:
             faults.append(Fault(f"fund.accounts[{index}].file", str(entry["file"]), "give the account itself"))
     safety = raw.get("safety")
     if isinstance(safety, dict):

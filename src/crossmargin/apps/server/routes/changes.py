@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from crossmargin.apps.server.bodies import JSON
+from crossmargin.apps.server.limits import Lane
 from crossmargin.apps.server.problems import Problem
 from crossmargin.apps.server.security import Caller
 from crossmargin.apps.store.store import Answer, Store, digest
@@ -19,12 +20,18 @@ _LONGEST = 128
 
 
 async def change(
-    request: Request, caller: Caller, data: bytes, judge: Callable[[], T], write: Callable[[Any, T], Answer]
+    request: Request,
+    caller: Caller,
+    data: bytes,
+    judge: Callable[[], T],
+    write: Callable[[Any, T], Answer],
+    *,
+    lane: Lane = "change",
 ) -> Response:
     """Judge, then write in one transaction with the answer that is given.
 
     With the header ``Idempotency-Key`` a request that is sent again gets the same bytes and changes nothing; another
-    request under the same key is refused.
+    request under the same key is refused. ``lane``: where it is judged; what waits for others is not to hold up prices.
     """
     key = request.headers.get(KEY)
     if key is not None and not (0 < len(key) <= _LONGEST and key.isascii() and key.isprintable()):
@@ -50,7 +57,7 @@ async def change(
                 store.remember(tx, caller.tenant, key, asked, answer)
         return answer
 
-    answer = await request.app.state.work.run(done, lane="change")
+    answer = await request.app.state.work.run(done, lane=lane)
     headers = {"ETag": answer.etag} if answer.etag else {}
     body = answer.body.encode() or None
     return Response(body, status_code=answer.status, headers=headers, media_type=JSON if body else None)

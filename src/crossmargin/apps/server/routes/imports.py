@@ -64,15 +64,21 @@ async def import_answers(
 def _imported(venue: str, body: ImportBody) -> dict[str, Any]:
     from crossmargin.analytics.reconciliation import reconcile
     from crossmargin.engine.prepare import prepare
-    from crossmargin.files.profiles import load_profile
+    from crossmargin.files.profiles import load_profile, refuse_path
     from crossmargin.files.unified import import_account
 
     imported = import_account(body.payloads.values(), venue=venue, settings=body.set, on=body.on)
+    refuse_path(imported.table.get("profile"))
     case = imported.case()
     prepare(*case)
     others = load_profile(case.account.profile).revisions
     agreement = reconcile(
-        *case, imported.reported, lacking=imported.lacking, other_rules=others, payments=imported.payments
+        *case,
+        imported.reported,
+        lacking=imported.lacking,
+        unfounded=imported.given,
+        other_rules=others,
+        payments=imported.payments,
     )
     return {
         "account": imported.table,
@@ -95,11 +101,13 @@ async def account_file(request: Request, _caller: Annotated[Caller, Depends(what
 
     def work() -> str:
         from crossmargin.files.accounts import case_from
+        from crossmargin.files.profiles import refuse_path
         from crossmargin.files.text import parse_table
 
         limit = request.app.state.settings.most_positions
         body = validated(TextBody, parsed(data, limit))
         table = to_plain(parse_table(body.text.encode(), "account file", AccountError))
+        refuse_path(table.get("profile"))
         case_from(table, "account file")
         return to_json({"account": table})
 

@@ -48,9 +48,13 @@ async def static(path: str) -> Response:
 
 
 def _file(name: str) -> Response:
-    path = (PAGE / name).resolve()
-    if not path.is_relative_to(PAGE.resolve()) or path.suffix not in _KINDS or not path.is_file():
-        raise not_found("file", name)
+    try:
+        path = (PAGE / name).resolve()
+        there = path.is_relative_to(PAGE.resolve()) and path.suffix in _KINDS and path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
+        raise not_found("file", name[:100])
     return FileResponse(path, media_type=_KINDS[path.suffix], headers={"Cache-Control": "no-cache"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends
@@ -14,8 +15,10 @@ from crossmargin.apps.server.bodies import JSON, body_schema, parsed, read_body,
 from crossmargin.apps.server.routes.accounts import listed
 from crossmargin.apps.server.routes.changes import change
 from crossmargin.apps.server.security import Caller, command
+from crossmargin.apps.server.settings import Settings
 from crossmargin.apps.store.keeping import Judged, keep, rejudged
 from crossmargin.apps.store.store import Answer, Store, Stored
+from crossmargin.errors import AccountError, Fault
 from crossmargin.model.market import Instant, Prices
 from crossmargin.model.noun import Noun
 from crossmargin.model.report import to_json, to_plain
@@ -57,6 +60,7 @@ async def prices(request: Request, caller: Annotated[Caller, Depends(command)]) 
     store: Store = state.store
     told: list[Stored] = []
     body: PricesBody = validated(PricesBody, parsed(data, state.settings.most_positions))
+    _is_past(body.as_of, state.settings)
     moment = (body.as_of, body.sequence or 0)
 
     def judge() -> list[_Ready]:
@@ -90,6 +94,13 @@ async def prices(request: Request, caller: Annotated[Caller, Depends(command)]) 
         message = {"type": "accounts", "accounts": [listed(request, stored)]}
         state.hub.publish(caller.tenant, message, ("account", stored.id))
     return response
+
+
+def _is_past(as_of: datetime, settings: Settings) -> None:
+    """Refuse prices of the future: whatever came after them would be ignored as late, and they would never be old."""
+    if (as_of - datetime.now(UTC)).total_seconds() > settings.ahead:
+        why = f"is more than {settings.ahead:g} s ahead of the clock of the service; one of the two clocks is wrong"
+        raise AccountError("request", (Fault("as_of", as_of.isoformat(), why),))
 
 
 def _moved(stored: Stored, raw: dict[str, Any], body: PricesBody) -> _Ready | None:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from crossmargin.apps.questions import QUESTIONS
-from crossmargin.apps.server.bodies import BODIES, JSON, body_schema, read_body
+from crossmargin.apps.server.bodies import ANSWER, BODIES, JSON, REFERENCE, body_schema, read_body
 from crossmargin.apps.server.limits import Lane
 from crossmargin.apps.server.routes.asking import answered, asked
 from crossmargin.apps.server.security import Caller, read, what_if
@@ -55,6 +55,6 @@ for _name, _question in QUESTIONS.items():
         name=_name,
         summary=_question.title,
         response_class=Response,
-        responses={200: {"content": {JSON: {"schema": {"type": "object"}}}}},
+        responses={200: {"content": {JSON: {"schema": {"$ref": f"{REFERENCE}{ANSWER}{_name}"}}}}},
         openapi_extra=body_schema(BODIES[_name]),
     )

@@ -492,3 +492,10 @@ def test_liability_rates_alone_leave_the_ratio_as_the_profile_has_it() -> None:
     rule = cm.case_from(text, "case").rules.assets["BTC"]
     assert rule.tiers == known.tiers
     assert rule.liability_maintenance_rate == D("0.05")
+
+
+def test_a_dated_contract_has_the_size_of_its_pairs_perpetual() -> None:
+    # Binance COIN-M: 100 USD a contract on BTC, 10 USD on every other coin, quarterlies alike
+    rules = cm.load_profile("binance-coinm").on(date(2026, 11, 20))
+    assert rules.contract_size("BTC/USD:BTC-261225") == rules.contract_size("BTC/USD:BTC") == 100
+    assert rules.contract_size("ETH/USD:ETH-261225") == 10

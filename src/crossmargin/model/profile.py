@@ -718,12 +718,17 @@ class Rules:
         return self.slots.model_copy(update=stated)
 
     def contract_size(self, symbol: str) -> Decimal | None:
-        """Coins or quote units in one contract, or None where no rule says."""
+        """Coins or quote units in one contract, or None where no rule says.
+
+        A dated contract that no rule names has the size of its pair's perpetual, which is how venues list them.
+        """
+        parsed = parse_symbol(symbol)
         stated = self.contract_sizes.get(symbol)
+        if stated is None and parsed.expiry is not None:
+            stated = self.contract_sizes.get(symbol.replace(f"-{parsed.expiry}", ""))
         if stated is not None:
             return stated
-        kind = parse_symbol(symbol).kind
-        return self.slots.contract_sizes.inverse if kind == "inverse" else self.slots.contract_sizes.linear
+        return self.slots.contract_sizes.inverse if parsed.kind == "inverse" else self.slots.contract_sizes.linear
 
     def taker_fee(self, symbol: str) -> Decimal | None:
         """The fee of a taker as a fraction of value, or None where no rule says."""

@@ -34,7 +34,8 @@ class Seen(NamedTuple):
     """One account as a source gives it.
 
     ``case`` None: it could not be read, and ``problem`` says why. ``reported``: what the venue says of it, None where
-    the source holds no such figures. ``notes``: what makes the snapshot incomplete; it is then never healthy.
+    the source holds no such figures; ``given``: those of them that the case was worked out from. ``notes``: what makes
+    the snapshot incomplete; it is then never healthy.
     """
 
     account: str
@@ -45,6 +46,7 @@ class Seen(NamedTuple):
     problem: str | None = None
     gone: bool = False
     scope: tuple[KindName, ...] | None = None
+    given: Mapping[str, str] = {}
 
 
 ALIVE: tuple[KindName, ...] = ("unknown",)
@@ -200,7 +202,7 @@ def _runway(asked: _Asked) -> _Answer:
 def _reconciliation(asked: _Asked) -> _Answer:
     if asked.seen.reported is None:
         return _Answer(unknown="the source holds nothing that the venue reported")
-    found = reconcile(*asked.case, asked.seen.reported, lacking=asked.seen.lacking)
+    found = reconcile(*asked.case, asked.seen.reported, lacking=asked.seen.lacking, unfounded=asked.seen.given)
     wrong = [row.figure for row in found.figures if row.verdict == "differs"]
     unknown = [row.figure for row in found.figures if row.verdict == "unknown"]
     return _Answer(

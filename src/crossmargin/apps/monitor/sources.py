@@ -143,7 +143,16 @@ class VenueSource:
             self._not_before = at + timedelta(seconds=pause)
             return [Seen(self._name, None, None, problem=said(error))]
         self._failures, self._not_before = 0, None
-        return [Seen(self._name, case, case.market.as_of, imported.reported, imported.lacking)]
+        return [
+            Seen(
+                self._name,
+                case,
+                case.market.as_of,
+                imported.reported,
+                imported.lacking,
+                given=imported.given,
+            )
+        ]
 
     def forget(self) -> None:
         """Every poll asks the venue."""

@@ -76,7 +76,7 @@ class Crew:
 
     def pids(self) -> list[int | None]:
         """The processes."""
-        return [worker.pid for worker in self._workers]
+        return [worker.pid for worker in list(self._workers)]
 
     def ask(self, work: Callable[..., T], *given: Any) -> T:
         """What ``work`` answers in a process, for one of the threads. Raises what it raises, or a :class:`Problem`."""

@@ -233,7 +233,9 @@ class Figures(NamedTuple):
 
 
 def size_of(law: Law, symbol: str) -> F:
-    stated = law.sizes.get(symbol, law.linear_size if contract(symbol).linear else law.inverse_size)
+    # quarterly contracts are as large as the perpetual of their pair
+    known = law.sizes.get(symbol, law.sizes.get(symbol.split("-", maxsplit=1)[0]))
+    stated = known if known is not None else law.linear_size if contract(symbol).linear else law.inverse_size
     assert stated is not None, f"no contract size of {symbol}"
     return stated
 

@@ -418,7 +418,7 @@ def test_every_kind_a_programme_may_name_has_its_arithmetic() -> None:
         ([{"step": "repay", "buffer": "1"}, TAKE_OVER], "less than 1"),
         ([{"step": "reduce_slice", "share": "0"}, TAKE_OVER], "greater than 0"),
         ([{"step": "largest_loss_first", "price": "bankruptcy", "discount": "0.01"}], "discount"),
-        ([], "at least 1"),
+        ([], "is empty; give at least one"),
     ],
 )
 def test_a_programme_that_is_not_one_is_refused(programme: list[dict[str, str]], words: str) -> None:

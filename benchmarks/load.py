@@ -188,8 +188,8 @@ async def risk_loop(port: int, seconds: float) -> list[float]:
         for tick in range(int(seconds * TICKS_A_SECOND)):
             due = start + tick / TICKS_A_SECOND
             await asyncio.sleep(max(0, due - time.perf_counter()))
-            # a second further at each tick, in this run and the next: prices that are not newer are ignored
-            when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_800_000_000 + next(MOMENTS)))
+            # a second further at each tick: prices that are not newer are ignored, those of the future refused
+            when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_795_170_000 + next(MOMENTS)))
             marks = {f"{coin}/USDT:USDT": str(1000 + (tick * 7 + i) % 40) for i, coin in enumerate(COINS)}
             body = json.dumps({"as_of": when, "mark_price": marks}).encode()
             sent = time.perf_counter()

@@ -288,6 +288,23 @@ def test_bounds_admit_nothing_that_the_judge_refuses() -> None:
     assert refused > 20, "the limit was reached"
 
 
+def test_bounds_know_what_a_debt_holds_by_the_assets_own_rate() -> None:
+    """Losses settle in a coin the account has none of: its debt holds as much again, which the fall takes twice."""
+    fast, slow = World(audited=False), World(bounds=False, audited=False)
+    owed = {"asset": "USDC", "collateral_ratio": "1", "liability_maintenance_rate": "1"}
+    for found in (fast, slow):
+        found.rules(instrument("ETH/USDC:USDC"), assets=[owed])
+        found.open("a", USDT="1000")
+        found.do("index", asset="USDC", price="1")
+        found.do("mark", symbol="ETH/USDC:USDC", price="100")
+        found.buy("a", "ETH/USDC:USDC", "40", "100", "10")
+        seen: list[tuple[int, str]] = []
+        for price in range(99, 70, -1):
+            found.later(milliseconds=5)
+            seen += [(price, event["event"]) for event in found.say("mark", symbol="ETH/USDC:USDC", price=f"{price}")]
+        assert [price for price, event in seen if event != "mark"][:1] == [87], seen
+
+
 def test_a_price_that_moved_within_the_band_has_still_moved() -> None:
     # 90 at 100: 100 are free; at 99 there are 910 - 891 = 19, and four more contracts need 39.60
     found = World()

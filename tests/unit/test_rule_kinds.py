@@ -15,6 +15,7 @@ from crossmargin.model.profile import (
     Bonus,
     Collateral,
     Equity,
+    Fees,
     InitialMargin,
     Levels,
     MaintenanceMargin,
@@ -28,6 +29,7 @@ D = Decimal
 SLOTS: dict[str, type] = {
     "collateral": Collateral,
     "equity": Equity,
+    "fees": Fees,
     "initial_margin": InitialMargin,
     "maintenance_margin": MaintenanceMargin,
     "levels": Levels,
@@ -182,6 +184,25 @@ def test_debts_as_a_requirement_by_asset() -> None:
     report = judged(text, law)
     assert (report.equity, report.maintenance_margin) == (D(500), D(120))
     assert report.headroom == D(500) - D(150)
+
+
+def test_a_debt_holds_the_fee_to_close_where_the_rule_says_so() -> None:
+    # 10 lost on a contract of 90: 1 and the dearest stated fee of what settles in the coin, else the venue's 0.0005
+    text = {
+        "balances": {"USDT": "1000"},
+        "positions": [{"symbol": "ETH/USDC:USDC", "quantity": "1", "entry_price": "100", "leverage": "10"}],
+        "market": {"index_price": {"USDC": "1"}, "mark_price": {"ETH/USDC:USDC": "90"}},
+        "instruments": [
+            {"symbol": "ETH/USDC:USDC", "brackets": [{"notional_floor": "0", "maintenance_rate": "0"}]},
+            {"symbol": "BTC/USDT:USDT", "taker_fee": "0.5"},
+        ],
+    }
+    debt = {"kind": "flat", "unlisted": "full", "liability_maintenance_rate": "0.1"}
+    law = rules(collateral={**debt, "liability_close_fee": True}, fees={"taker": "0.0005", "maker": "0"})
+    assert judged(text, law).maintenance_margin == D("1.005")
+    text["instruments"][0]["taker_fee"] = "0.002"
+    assert judged(text, law).maintenance_margin == D("1.02")
+    assert judged(text, rules(collateral=debt)).maintenance_margin == D(1)
 
 
 PORTFOLIO = {

@@ -17,11 +17,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import NamedTuple
 
 from crossmargin.clearing.state import AccountState, Price, State, as_account, as_market, pool_of, symbols_of
 from crossmargin.engine import formulas, kinds
-from crossmargin.engine.pool import Exposure
+from crossmargin.engine.pool import Asset, Exposure
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import PoolState, measure
 from crossmargin.engine.rooms import tightest
@@ -165,8 +166,8 @@ def _pool_gauge(pool: PoolState, names: set[str]) -> PoolGauge | None:
     if not gaugeable(own.slots):
         return None
     heavy = max(1.0, *(float(multiple) for _, multiple in own.ladder))
-    slot = own.slots.collateral
-    weight = max(1.0, float(slot.liability_ratio)) + heavy * float(slot.liability_maintenance_rate)
+    owing = max((_dearest_debt(state.asset) for state in pool.assets), default=0.0)
+    weight = max(1.0, float(own.slots.collateral.liability_ratio)) + heavy * owing
     slope, gross, prices = 0.0, {}, {}
     for asset_state in pool.assets:
         asset = asset_state.asset
@@ -194,6 +195,12 @@ def _pool_gauge(pool: PoolState, names: set[str]) -> PoolGauge | None:
         gross=gross,
         price=prices,
     )
+
+
+def _dearest_debt(asset: Asset) -> float:
+    """The highest rate that a debt of the asset can hold, to stay or to open, whatever its size."""
+    rates = [asset.liability_rate, asset.liability_initial_rate or 0]
+    return max(map(float, chain(rates, *(steps.rates for steps in asset.liability_steps or ()))))
 
 
 def _steepest(exposure: Exposure, value: float) -> float:

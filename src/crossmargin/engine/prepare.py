@@ -215,10 +215,7 @@ class _Preparation:
                         unless=not counts,
                     )
         valuation = kinds.settle_asset if par else kinds.COLLATERAL[slots.collateral.kind]
-        kept = slots.collateral.liability_maintenance_rate
-        opened = slots.collateral.liability_initial_rate
-        if rule is not None and rule.liability_maintenance_rate is not None:
-            kept, opened = rule.liability_maintenance_rate, rule.liability_initial_rate
+        kept, opened = self.rules.liability_rates(name)
         stay, enter = (kinds.liability_steps(rule, self.convert, opening=opening) for opening in (False, True))
         return Asset(
             name=name,

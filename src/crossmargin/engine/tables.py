@@ -24,7 +24,7 @@ from crossmargin.errors import UnsupportedRule
 from crossmargin.model.instrument import CASH, parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
-from crossmargin.model.profile import Bracket, Collateral, Rules, Slots
+from crossmargin.model.profile import Bracket, Rules, Slots
 
 SHARED, ISOLATED = 0, 1
 """The two laws of a profile: that of shared pools and that of isolated pockets."""
@@ -82,6 +82,7 @@ _KNOWN: Mapping[str, Mapping[str, Iterable[str] | None]] = {
         "liability_ratio": _ANY,
         "liability_maintenance_rate": _ANY,
         "liability_initial_rate": _ANY,
+        "liability_close_fee": _ANY,
         "debt_limit": _ANY,  # a note of the report
     },
     "equity": {"unrealized_pnl": _ANY, "weighted": _ANY, "bonus_credit": _ANY},
@@ -332,8 +333,8 @@ class _Compiler:
             first_tier=frozen(first_tier, np.int32),
             tiers=Tiers(frozen(tier_cap), frozen(ratio), frozen(credit)),
             liability_ratio=float(slots.collateral.liability_ratio),
-            liability_rate=frozen([self._liability(name, slots.collateral, 0) for name in self.assets]),
-            liability_initial_rate=frozen([self._liability(name, slots.collateral, 1) for name in self.assets]),
+            liability_rate=frozen([self._liability(name, 0) for name in self.assets]),
+            liability_initial_rate=frozen([self._liability(name, 1) for name in self.assets]),
             bid_buffer=frozen([self._buffer(name, "bid_buffer") for name in self.assets]),
             ask_buffer=frozen([self._buffer(name, "ask_buffer") for name in self.assets]),
             laws=(_law(rules, SHARED), _law(rules, ISOLATED)),
@@ -423,11 +424,8 @@ class _Compiler:
             listed = slot.unlisted != "refuse" or name == self.rules.reference_currency
         return worth, counts, listed, steps
 
-    def _liability(self, name: str, slot: Collateral, which: int) -> float:
-        kept, opened = slot.liability_maintenance_rate, slot.liability_initial_rate
-        rule = self.rules.assets.get(name)
-        if rule is not None and rule.liability_maintenance_rate is not None:
-            kept, opened = rule.liability_maintenance_rate, rule.liability_initial_rate
+    def _liability(self, name: str, which: int) -> float:
+        kept, opened = self.rules.liability_rates(name)
         return float(kept if which == 0 or opened is None else opened)
 
     def _buffer(self, name: str, which: str) -> float:

@@ -75,11 +75,12 @@ class Collateral(Slot):
 
     ``settle_asset``: the pool's own asset at par. ``flat``: amount x index x ratio. ``tiered_by_amount`` and
     ``tiered_by_value``: marginal ratios by coin amount or by value. ``bid_ask``: positive amounts at the bid rate,
-    negative ones and all requirements at the ask rate. Negative amounts count ``liability_ratio`` (1 = par) and
-    hold ``liability_maintenance_rate`` of their value as maintenance margin, more to open where
-    ``liability_initial_rate`` says so; an asset's own rates go before both. ``liability_ratio = 0`` with a maintenance
-    rate of 1 counts a debt as a requirement and not against equity. ``unlisted`` says what an asset without a ratio
-    is: refused, counted in full, or worth nothing. One asset owed beyond ``debt_limit`` (in the reference currency) is
+    negative ones and all requirements at the ask rate. Negative amounts count ``liability_ratio`` (1 = par) and hold
+    ``liability_maintenance_rate`` of their value as maintenance margin, more to open where ``liability_initial_rate``
+    says so; an asset's own rates go before both. ``liability_close_fee``: the maintenance rate of a debt comes with the
+    taker fee, as that of a position does whose fee to close is held. ``liability_ratio = 0`` with a maintenance rate of
+    1 counts a debt as a requirement and not against equity. ``unlisted`` says what an asset without a ratio is:
+    refused, counted in full, or worth nothing. One asset owed beyond ``debt_limit`` (in the reference currency) is
     exchanged by the venue on its own: the report says so.
     """
 
@@ -88,6 +89,7 @@ class Collateral(Slot):
     liability_ratio: Annotated[NonNegative, Field(le=10)] = Decimal(1)
     liability_maintenance_rate: Rate = Decimal(0)
     liability_initial_rate: Rate | None = None
+    liability_close_fee: bool = False
     debt_limit: Positive | None = None
 
 
@@ -733,6 +735,23 @@ class Rules:
     def taker_fee(self, symbol: str) -> Decimal | None:
         """The fee of a taker as a fraction of value, or None where no rule says."""
         return self.taker_fees.get(symbol, self.slots.fees.taker if self.slots.fees else None)
+
+    def liability_rates(self, asset: str) -> tuple[Decimal, Decimal | None]:
+        """What a debt of an asset holds as maintenance margin and to open, of its value; None: no rate of its own.
+
+        The fee to close is that of the dearest contract settled in the asset whose fee is stated, else the venue's.
+        """
+        slot, rule = self.slots.collateral, self.assets.get(asset)
+        kept, opened = slot.liability_maintenance_rate, slot.liability_initial_rate
+        if rule is not None and rule.liability_maintenance_rate is not None:
+            kept, opened = rule.liability_maintenance_rate, rule.liability_initial_rate
+        if slot.liability_close_fee:
+            stated = [
+                fee for symbol, fee in self.taker_fees.items() if symbol.partition(":")[2].partition("@")[0] == asset
+            ]
+            general = self.slots.fees.taker if self.slots.fees else None
+            kept += max(stated, default=general or Decimal(0))
+        return kept, opened
 
     def assumed(self, names: Iterable[str], *, pairs: Iterable[str] = ()) -> tuple[str, ...]:
         """The titles of what is only assumed in these slots and in the table rows of these symbols and assets.

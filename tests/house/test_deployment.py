@@ -45,6 +45,25 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     store.close()
 
 
+# libraries ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_container_pins_every_library_it_is_built_from_by_its_hash() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = project["dependencies"] + [
+        r for name in ("store", "postgres", "plot", "server", "optimize") for r in extras[name]
+    ]
+    asked = [requirement for requirement in asked if not requirement.startswith("crossmargin[")]
+    wanted = [line for line in (DEPLOY / "requirements.in").read_text().splitlines() if not line.startswith("#")]
+    assert wanted == asked
+    pins = (DEPLOY / "requirements.txt").read_text()
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+) \\\n +--hash=sha256:[0-9a-f]{64}", pins, re.MULTILINE))
+    assert {re.split(r"[\[>]", requirement)[0] for requirement in asked} <= pinned.keys()
+    stray = [line for line in pins.splitlines() if not re.match(r"[\w.-]+==\S+ \\$| +--hash=sha256:[0-9a-f]{64}", line)]
+    assert stray == [], "a line without a hash, or an address"
+
+
 # commands and options -------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +136,7 @@ def test_the_extras_that_are_installed_exist() -> None:
         for found in re.findall(r"\[([a-z,]+)\]\"", text)
         for name in found.split(",")
     }
-    assert named == {"server", "postgres"}
+    assert named == {"server", "postgres", "optimize"}
     assert named <= extras.keys()
 
 

@@ -35,13 +35,30 @@ Curve = Annotated[
 ]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from crossmargin import __version__
+
+        typer.echo(f"crossmargin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _any_verb(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def evaluate(file: File, json: Json = False, profile: ProfileName = None, on: On = None, curve: Curve = False) -> None:
     """Judge an account: equity, initial and maintenance margin, headroom, ratio and status."""
     from crossmargin.apps import questions
 
     subject = read_subject(file, profile, on)
-    report = questions.evaluate(subject, questions.NoOptions())
+    report = questions.evaluate(subject, questions.EvaluateOptions())
     if json:
         print_json(report)
     else:

@@ -37,9 +37,9 @@ Curve = Annotated[
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from crossmargin import __version__
+        from importlib.metadata import version
 
-        typer.echo(f"crossmargin {__version__}")
+        typer.echo(f"crossmargin {version('crossmargin')}")
         raise typer.Exit
 
 

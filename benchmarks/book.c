@@ -185,22 +185,39 @@ void crossings(const Book *b, int64_t begin, int64_t stop, const double *headroo
             least += room - slope; most += slope;
             int falls = least < 0, rises = most < 0;
             double t = 1.0 - room / slope;
-            int inside = t > 1e-3;
-            if (straight && j_end == j + 1) {
+            int inside = t > 1e-3 && j_end == j + 1;
+            if (straight && inside) {
                 double then = b->inverse[k] ? value / t : value * t;
-                inside = inside && then <= b->cap[row] && (row == first_row[k] || then > b->cap[row - 1]);
-            } else if (straight && (falls || rises)) {
-                for (int64_t at = j; at < j_end; at++) {
-                    int64_t i = b->line_position[at];
-                    k = b->instrument[i];
-                    value = fabs(b->size[i]) * fabs(b->x[k]);
-                    row = first_row[k];
-                    while (value > b->cap[row]) row++;
-                    double then = b->inverse[k] ? value / t : value * t;
-                    inside = inside && then <= b->cap[row] && (row == first_row[k] || then > b->cap[row - 1]);
-                }
+                inside = then <= b->cap[row] && (row == first_row[k] || then > b->cap[row - 1]);
             }
             int sure = fabs(least) > err && fabs(most) > err && !(falls && rises);
+            if (straight && sure && j_end != j + 1 && (falls ? t < 1 : rises && t > 1)) {
+                /* several positions: Newton from the root of today's piece, which lies at the losing side of the line's */
+                int same = 0;
+                while (t > 1e-3 && !same) {
+                    double a = room - slope, c = slope;
+                    int64_t g = h;
+                    for (int64_t at = j; at < j_end; at++) {
+                        int64_t i = b->line_position[at];
+                        while (i >= b->position_start[g + 1]) g++;
+                        while (i < b->position_start[g]) g--;
+                        k = b->instrument[i];
+                        value = fabs(b->size[i]) * fabs(b->x[k]);
+                        double u = (pocket ? 1.0 : b->price[b->asset[g]]) * b->multiple;
+                        int own = first_row[k], there = own;
+                        double then = b->inverse[k] ? value / t : value * t;
+                        while (value > b->cap[own]) own++;
+                        while (then > b->cap[there]) there++;
+                        double by_deduction = u * (b->deduction[there] - b->deduction[own]);
+                        double by_rate = u * (b->rate[own] - b->rate[there]) * value;
+                        if (b->inverse[k]) { a += by_rate; c += by_deduction; } else { a += by_deduction; c += by_rate; }
+                    }
+                    double root = -a / c;
+                    same = root == t || !(falls ? root > t : root < t);
+                    t = same ? t : root;
+                }
+                inside = same && t > 1e-3;
+            }
             if (straight && sure && !inside && j_end == j + 1 && (falls || rises)) {
                 int step = falls != b->inverse[k] ? -1 : 1, lowest = first_row[k], own_row = row;
                 while ((step < 0 ? row > lowest : b->cap[row] < INFINITY) && !inside) {

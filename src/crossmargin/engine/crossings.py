@@ -289,20 +289,42 @@ def cross(
             most += slope
             falls, rises = least < 0, most < 0
             t = 1.0 - room / slope
-            inside = t > _COARSE
-            if straight and j_end == j + 1:
+            inside = t > _COARSE and j_end == j + 1
+            if straight and inside:
                 then = value / t if inverse_of[k] else value * t
-                inside = inside and then <= cap[row] and (row == first_row[own_law, k] or then > cap[row - _ONE])
-            elif straight and (falls or rises):
-                for at in range(j, j_end):
-                    i = np.uintp(line_position[at])
-                    k = np.uintp(instrument[i])
-                    value, row = linear_notional(charged[i], abs(x[k])), np.uintp(first_row[own_law, k])
-                    while value > cap[row]:
-                        row += _ONE
-                    then = value / t if inverse_of[k] else value * t
-                    inside = inside and then <= cap[row] and (row == first_row[own_law, k] or then > cap[row - _ONE])
+                inside = then <= cap[row] and (row == first_row[own_law, k] or then > cap[row - _ONE])
             sure = abs(least) > bound and abs(most) > bound and not (falls and rises)
+            if straight and sure and j_end != j + 1 and (t < 1 if falls else (rises and t > 1)):
+                # several positions: Newton from the root of the piece that holds now, at the losing side of the line's
+                g, met = h, False
+                while t > _COARSE and not met:
+                    a0, a1 = room - slope, slope
+                    for at in range(j, j_end):
+                        i = np.uintp(line_position[at])
+                        while line_position[at] >= position_start[np.uintp(g + 1)]:
+                            g += 1
+                        while line_position[at] < position_start[np.uintp(g)]:
+                            g -= 1
+                        a, k = np.uintp(assets[np.uintp(g)]), np.uintp(instrument[i])
+                        par = pocket or worth_as[a] == _PAR
+                        w = multiple if par else multiple * (ask_of[a] if at_ask else price_of[a])
+                        value, row = linear_notional(charged[i], abs(x[k])), np.uintp(first_row[own_law, k])
+                        there, then = row, value / t if inverse_of[k] else value * t
+                        while value > cap[row]:
+                            row += _ONE
+                        while then > cap[there]:
+                            there += _ONE
+                        by_deduction = w * (deduction[there] - deduction[row])
+                        by_rate = w * (rate[row] - rate[there]) * value
+                        if inverse_of[k]:
+                            by_deduction, by_rate = by_rate, by_deduction
+                        a0 += by_deduction
+                        a1 += by_rate
+                    root = -a0 / a1
+                    # on a concave line the roots come nearer; where they no longer do, only rounding is left
+                    met = not (root > t if falls else root < t)
+                    t = t if met else root
+                inside = met
             if straight and sure and not inside and j_end == j + 1 and (falls or rises):
                 # one position: the pieces are its brackets, walked outward until one holds at its own root
                 inward = falls != inverse_of[k]

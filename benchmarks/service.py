@@ -67,7 +67,9 @@ def processes(service: int) -> list[int]:
     """The service and the processes that it started to answer questions, on Linux."""
     threads = Path(f"/proc/{service}/task").glob("*/children")
     started = [int(pid) for children in threads for pid in children.read_text().split()]
-    return [service, *(pid for pid in started if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text())]
+    # those of questions give way to the service; the one that judges at new prices does not
+    ours = os.getpriority(os.PRIO_PROCESS, service)
+    return [service, *(pid for pid in started if os.getpriority(os.PRIO_PROCESS, pid) > ours)]
 
 
 def spent(pids: list[int]) -> list[float]:

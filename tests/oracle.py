@@ -41,7 +41,8 @@ class Law:
     "index" (amount x index x one ratio), "tiers" (marginal ratios by coin amount) or "bid_ask". ``fee``: the taker fee
     of the close at bankruptcy that is part of both margins, or None. ``maintenance``: "marginal" brackets, "steps" (the
     rate of the bracket on the whole value), or the "highest" rate of any position on the value of all. ``netted``: only
-    the difference of a shared pool's long and short leg needs maintenance. ``strict``: liquidated below, not at.
+    the difference of a shared pool's long and short leg needs maintenance. ``orders_kept``: resting orders need it too,
+    as the larger difference that fills of the buys, or of the sells, could leave. ``strict``: liquidated below, not at.
     ``sells_above_last``: a resting sell is taken at max(last x (1 + this), mark, its price); None: at its price.
     ``debts_keep``, ``debts_open``: the share of a debt's value that is part of maintenance and initial margin.
     """
@@ -54,6 +55,7 @@ class Law:
     fee: F | None = None
     maintenance: str = "marginal"
     netted: bool = False
+    orders_kept: bool = False
     half_of_max_leverage: bool = False
     open_loss: bool = False
     sells_above_last: F | None = None
@@ -299,8 +301,30 @@ def figures(law: Law, position: Mapping[str, Any], market: Market) -> Figures:
 Shared = list[tuple[Mapping[str, Any], Figures]]
 
 
-def shared_maintenance(law: Law, shared: Shared, market: Market, rate: Mapping[str, F]) -> F:
-    """What the positions of one shared pool need together; ``rate``: what a unit of each settle asset counts for."""
+def filled(quantities: Iterable[F], orders: Iterable[F]) -> F:
+    """The largest net quantity that fills of one side's orders could leave."""
+    now, resting = sum(quantities, F(0)), list(orders)
+    bought = now + sum((q for q in resting if q > 0), F(0))
+    sold = now + sum((q for q in resting if q < 0), F(0))
+    return max(abs(bought), abs(sold))
+
+
+def shared_maintenance(
+    law: Law, shared: Shared, market: Market, rate: Mapping[str, F], orders: Iterable[Mapping[str, Any]]
+) -> F:
+    """What the positions of one shared pool need together; ``rate``: what a unit of each settle asset counts for.
+
+    ``orders`` are all of the account's; those of other pools settle in an asset that ``rate`` has not.
+    """
+    if law.orders_kept:
+        resting = [o for o in orders if not o.get("reduce_only") and contract(o["symbol"]).settle in rate]
+        needed = sum((one.fee * rate[one.settle] for _, one in shared), F(0))
+        for symbol in {p["symbol"] for p, _ in shared} | {o["symbol"] for o in resting}:
+            legs = [F(str(p["quantity"])) for p, _ in shared if p["symbol"] == symbol]
+            most = filled(legs, [F(str(o["quantity"])) for o in resting if o["symbol"] == symbol])
+            value = value_of(law, symbol, most, market.mark(symbol))
+            needed += kept_for(law, symbol, value) * rate[contract(symbol).settle]
+        return needed
     if law.maintenance == "highest":
         rates = [bracket_of(law, p["symbol"], f.value)[1] for p, f in shared]
         return max(rates, default=F(0)) * sum((f.value * rate[f.settle] for _, f in shared), F(0))
@@ -431,7 +455,7 @@ def judge(
                 ("cross", asset),
                 amount(balances.get(asset, "0")) + pnl,
                 total([*(f.initial for _, f in mine), *(margin for settle, margin in orders if settle == asset)]),
-                shared_maintenance(law, mine, market, {asset: F(1)}),
+                shared_maintenance(law, mine, market, {asset: F(1)}, account.get("open_orders", ())),
                 pnl,
             )
         return pools
@@ -460,7 +484,7 @@ def judge(
             *(None if margin is None else margin * rate[settle] for settle, margin in orders),
         ]
     )
-    maintenance = shared_maintenance(law, shared, market, rate)
+    maintenance = shared_maintenance(law, shared, market, rate, account.get("open_orders", ()))
     # what is owed of an asset, an unrealized loss included, holds a share of its value in both margins
     owed = [max(F(0), -(amount(balances.get(a, "0")) + pnl)) * rate[a] for a, pnl in pnl_of.items()]
     maintenance += law.debts_keep * sum(owed, F(0))
@@ -623,6 +647,7 @@ def _bybit(day: date) -> Law:
         fee=F("0.00055") if day >= date(2023, 11, 21) else F("0.0006"),
         maintenance="marginal" if new else "steps",
         netted=True,
+        orders_kept=new,
         debts_keep=F("0.04"),
         debts_open=F("0.2"),
         brackets=bracket_file(f"bybit-uta{name}.brackets.csv"),

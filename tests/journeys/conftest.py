@@ -97,6 +97,16 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         service.stop()
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with an empty store, for the journeys of one file."""
+    service = Service(tmp_path_factory.mktemp("alone"), "--empty")
+    try:
+        yield service.start()
+    finally:
+        service.stop()
+
+
 class Watched:
     """A page whose every request stays at home and whose console stays silent, but for what a journey expects."""
 

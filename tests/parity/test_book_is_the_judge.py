@@ -92,7 +92,7 @@ def conformance_accounts() -> list[Any]:
             compile_rules(rules, [], [])
         except CrossmarginError:
             continue
-        if not account.open_orders and account.positions:
+        if account.positions or account.open_orders:
             found.append(pytest.param(account, market, rules, id=case.id))
     return found
 

@@ -13,7 +13,7 @@ from agreement import Agreement, compare
 import crossmargin as cm
 from crossmargin.analytics.book import evaluate_book
 from crossmargin.engine.book import Book
-from crossmargin.engine.columns import Reason, Status
+from crossmargin.engine.columns import Reason
 from crossmargin.engine.synthetic import synthetic_book
 from crossmargin.engine.tables import compile_rules
 from crossmargin.engine.ticks import TickIndex
@@ -114,38 +114,3 @@ def test_ticks_refuse_a_level_they_cannot_bound() -> None:
     book, market, rules = made_up("whitebit-collateral", pools=20)
     with pytest.raises(UnsupportedRule, match="not watched tick by tick"):
         TickIndex(book, market, rules)
-
-
-@pytest.mark.parametrize(
-    ("profile", "reason", "status"),
-    [
-        ("plain-cross", Reason.OPEN_ORDERS, Status.HEALTHY),
-        # MEXC takes the margin of resting orders out of equity: without them headroom would be too much
-        ("mexc-usdm", Reason.ORDERS_COUNT, Status.UNKNOWN),
-    ],
-)
-def test_orders_that_move_headroom_leave_no_figure(profile: str, reason: Reason, status: Status) -> None:
-    symbol = "BTC/USDT:USDT"
-    case = cm.case_from(
-        {
-            "profile": profile,
-            "as_of": "2026-11-20T08:00:00Z",
-            "balances": {"USDT": "9000"},
-            "positions": [{"symbol": symbol, "quantity": "1", "entry_price": "60000", "leverage": "10"}],
-            "open_orders": [{"symbol": symbol, "quantity": "1", "price": "59000"}],
-            "market": {"mark_price": {symbol: "60000"}, "index_price": {"USDT": "1"}},
-            "instruments": [
-                {
-                    "symbol": symbol,
-                    "contract_size": "1",
-                    "brackets": [{"notional_floor": "0", "maintenance_rate": "0.004", "max_leverage": "100"}],
-                }
-            ],
-        },
-        "orders",
-    )
-    report = evaluate_book(Book.from_accounts([case.account]), case.market, case.rules)
-    assert report.reason.tolist() == [reason]
-    assert report.status.tolist() == [status]
-    assert np.isnan(report.headroom[0]) == (status == Status.UNKNOWN)
-    assert np.isnan(report.initial_margin[0])

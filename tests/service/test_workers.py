@@ -115,7 +115,7 @@ def test_what_computes_does_not_keep_changes_waiting() -> None:
     async def both() -> str:
         work = Work(Settings(workers=1, timeout=60))
         await work.begin()
-        held = asyncio.create_task(work.apart(_held))
+        held = asyncio.create_task(work.apart(signal.pause))
         while not work.pending["quick"]:
             await asyncio.sleep(0)
         changed = await work.run(lambda: "changed", lane="change")
@@ -128,16 +128,32 @@ def test_what_computes_does_not_keep_changes_waiting() -> None:
     assert asyncio.run(both()) == "changed"
 
 
-def _held() -> None:
-    signal.pause()
-
-
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     return True
+
+
+def test_prices_are_judged_in_a_process_that_gives_way_to_nobody(tmp_path: Path) -> None:
+    async def told(workers: int) -> list[Any]:
+        async with asking(tmp_path, workers) as (client, app):
+            if workers:
+                await app.state.work.begin()
+                (quick,), (change,) = (app.state.work.crews[lane].pids() for lane in ("quick", "change"))
+                assert os.getpriority(os.PRIO_PROCESS, change) == os.getpriority(os.PRIO_PROCESS, 0)
+                assert os.getpriority(os.PRIO_PROCESS, quick) == 10
+                assert app.state.work.beside(os.getpid) == change
+            body = {"as_of": "2026-11-20T09:00:00Z", "mark_price": {"BTC/USDT:USDT": "49000"}}
+            found = await client.post("/v1/prices", json=body)
+            moments = (await client.get("/v1/accounts/mine/history")).json()["history"]
+            return [found.text, [row["equity"] for row in moments]]
+
+    threads, processes = asyncio.run(told(0)), asyncio.run(told(1))
+    # 1000 + 0.1 x (51000 - 50000), then 1000 + 0.1 x (49000 - 50000)
+    assert threads[1] == ["1100", "900"]
+    assert processes == threads
 
 
 def test_what_takes_too_long_is_stopped_in_its_process_and_another_takes_its_place() -> None:
@@ -147,7 +163,7 @@ def test_what_takes_too_long_is_stopped_in_its_process_and_another_takes_its_pla
         (first,) = work.crews["quick"].pids()
         for _ in range(2):  # the second waits in vain for its turn or for the new process
             with pytest.raises(Problem) as found:
-                await work.apart(_held)
+                await work.apart(signal.pause)
             assert (found.value.status, found.value.kind) == (504, "too-slow")
         # a slow question has longer: its first worker starts meanwhile
         slow = await work.apart(os.getpid, lane="slow")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import crossmargin as cm
 from crossmargin.analytics.reconciliation import Reconciliation, reconcile
 from crossmargin.engine.liquidation import liquidate
-from crossmargin.errors import AccountError, MarketDataError, UnsupportedRule
+from crossmargin.errors import AccountError, MarketDataError
 from crossmargin.files.accounts import case_from
 from crossmargin.files.unified import import_account
 from crossmargin.model.report import Crossing, Report
@@ -173,12 +173,98 @@ def test_one_pair_has_one_pocket() -> None:
         cm.Account(profile="okx-futures", pockets=(*case.account.pockets, *case.account.pockets))
 
 
-def test_questions_that_know_no_pockets_refuse_them() -> None:
-    case = _case("-10", "1040")
-    with pytest.raises(UnsupportedRule, match="pocket of borrowed coins"):
-        liquidate(*case)
+def test_a_book_refuses_pockets() -> None:
     with pytest.raises(AccountError, match="a book holds no pockets"):
-        cm.Book.from_accounts([case.account])
+        cm.Book.from_accounts([_case("-10", "1040").account])
+
+
+def test_a_pocket_that_broke_is_taken_over_at_its_bankruptcy_price() -> None:
+    """1040 USDT held, 10 LTC owed at 100: equity 40 is below 51.05. Bankrupt at 104; the fund gets 1040 - 1000."""
+    walk = liquidate(*_case("-10", "1040"))
+    (step,) = walk.steps
+    assert (step.step, step.pool, step.currency) == ("take_over", "LTC/USDT isolated", "USDT")
+    bought, settled = step.entries
+    assert (bought.asset, bought.quantity, bought.price, bought.market_price) == ("LTC", 10, 104, 100)
+    assert (bought.wallet_change, settled.wallet_change, settled.insurance_fund) == (10, -1040, 40)
+    assert walk.account.pockets == ()
+    assert (step.insurance_fund, step.equity_after, walk.insurance_fund) == (40, 0, {})
+
+
+def test_the_fund_pays_what_a_bankrupt_pocket_lacks_and_others_what_the_fund_does_not() -> None:
+    """10 LTC owed at 110, 1040 held: 60 are missing. A fund of 25 pays 25, the other 35 are shared."""
+    case = _case("-10", "1040", "110")
+    (whole,) = liquidate(*case, insurance_fund={"USDT": Decimal(100)}).steps
+    assert (whole.step, whole.insurance_fund, whole.transfer) == ("take_over", -60, 0)
+    short = liquidate(*case, insurance_fund={"USDT": Decimal(25)})
+    (shared,) = short.steps
+    assert (shared.step, shared.insurance_fund, shared.transfer) == ("socialized_loss", -25, 35)
+    assert short.insurance_fund == {"USDT": 0}
+    assert short.account.pockets == ()
+
+
+def test_a_pocket_breaks_without_touching_the_wallet_or_another_pocket() -> None:
+    case = _case("-10", "1040")
+    second = case.account.pockets[0].model_copy(update={"symbol": "LTC/USDC", "balances": {"USDC": cm.Balance()}})
+    balances = {"USDT": cm.Balance(wallet_balance=Decimal(5000))}
+    account = case.account.model_copy(update={"balances": balances, "pockets": (*case.account.pockets, second)})
+    market = case.market.model_copy(update={"mark_price": {"LTC/USDT": Decimal(100), "LTC/USDC": Decimal(100)}})
+    after = liquidate(account, market, case.rules).account
+    assert after.balances == balances
+    assert after.pockets == (second,)
+
+
+@given(
+    owed=st.integers(1, 10_000), held=st.integers(0, 20_000), mark=st.integers(1, 500), fund=st.integers(0, 1_000_000)
+)
+def test_every_coin_of_a_closed_pocket_is_accounted_for(owed: int, held: int, mark: int, fund: int) -> None:
+    """What the fund gains and others give adds up to what the pocket was worth, and the pocket's coins are gone."""
+    walk = liquidate(*_case(f"-{owed}", str(held * 100), str(mark)), insurance_fund={"USDT": Decimal(fund)})
+    worth = held * 100 - owed * mark
+    if worth > owed * mark * Fraction("0.05105"):
+        assert walk.steps == ()
+        return
+    (step,) = walk.steps
+    assert step.insurance_fund - step.transfer == worth
+    assert walk.insurance_fund["USDT"] == fund + step.insurance_fund >= 0
+    assert {entry.asset: entry.wallet_change for entry in step.entries} == {"LTC": owed, "USDT": -held * 100}
+
+
+def test_the_walk_along_a_line_reaches_the_pocket() -> None:
+    """Broken at 1300 / (10.5 x 1.001) = 123.686; filled 10 % beyond, at 136.055 the 1300 lack 60.55."""
+    found = cm.cascade(*_case("-10", "1300"), side="up", gap=Decimal("0.1"))
+    (price,) = found.prices
+    there = Decimal(1300) / (Decimal("10.5") * Decimal("1.001"))
+    assert price.symbol == "LTC/USDT"
+    # the step beyond the threshold itself is a millionth at most
+    assert abs(price.filled - there * Decimal("1.1")) < Decimal("0.001")
+    (bill,) = found.bills
+    assert abs(bill.insurance_fund - (1300 - there * 11)) < Decimal("0.01")
+    assert found.pockets == ()
+
+
+def test_what_moves_a_pocket() -> None:
+    """Headroom = USDT + LTC x mark x 1.05105 while LTC is owed: a coin dearer costs 10.5105, one more LTC 105.105."""
+    found = cm.sensitivity(*_case("-10", "1300"))
+    slopes = {(row.kind, row.name): (row.up, row.down) for row in found.slopes}
+    assert slopes == {
+        ("coin", "LTC"): (Decimal("-10.5105"),) * 2,
+        ("mark_price", "LTC/USDT"): (Decimal("-10.5105"),) * 2,
+        ("wallet_balance", "LTC of LTC/USDT"): (Decimal("105.105"),) * 2,
+        ("wallet_balance", "USDT of LTC/USDT"): (Decimal(1),) * 2,
+    }
+    assert found.account_pool == "LTC/USDT isolated"
+
+
+def test_what_moves_the_threshold_of_a_pocket() -> None:
+    """T = USDT / (owed x 1.05105): 1 / 10.5105 a USDT, T / owed an LTC, and the mark of now does not move it."""
+    found = cm.sensitivity(*_case("-10", "1300"), thresholds=("LTC",))
+    slopes = {row.name: row.up for row in found.thresholds if row.side == "above"}
+    assert set(slopes) == {"USDT of LTC/USDT", "LTC of LTC/USDT"}
+    price = Decimal(1300) / Decimal("10.5105")
+    for name, due in (("USDT of LTC/USDT", 1 / Decimal("10.5105")), ("LTC of LTC/USDT", price / 10)):
+        slope = slopes[name]
+        assert slope is not None
+        assert abs(slope - due) < Decimal("1e-20")
 
 
 # OKX ------------------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ NAMES = [
     ("deribit", "BTC-3JAN25", "BTC/USD:BTC-250103"),
     ("hyperliquid", "kPEPE", "kPEPE/USDC:USDC"),
     ("cryptocom", "BTCUSD-PERP", "BTC/USD:USD"),
+    ("whitebit", "BTC_PERP", "BTC/USDT:USDT"),
     ("crossex", "BINANCE_FUTURE_ETH_USDT", "ETH/USDT:USDT"),
 ]
 

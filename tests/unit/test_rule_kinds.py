@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 import crossmargin as cm
-from crossmargin.errors import UnsupportedRule
+from crossmargin.errors import AccountError, ProfileError, UnsupportedRule
+from crossmargin.files.accounts import Case, case_from
+from crossmargin.files.profiles import load_profile
 from crossmargin.model.profile import (
     Bonus,
     Collateral,
@@ -184,6 +186,19 @@ def test_debts_as_a_requirement_by_asset() -> None:
     report = judged(text, law)
     assert (report.equity, report.maintenance_margin) == (D(500), D(120))
     assert report.headroom == D(500) - D(150)
+
+
+def test_an_order_without_a_position_is_margined_by_its_contracts_table() -> None:
+    # 1,000 contracts of 10 USD at 60,000 are 1/6 BTC: 2 % of it, and 0.005 % more of it for each BTC of its size
+    text = {
+        "profile": "deribit",
+        "balances": {"BTC": "1"},
+        "market": {"mark_price": {"BTC/USD:BTC": "60000"}, "index_price": {"BTC": "60000"}},
+        "open_orders": [{"symbol": "BTC/USD:BTC", "quantity": "1000", "price": "60000"}],
+    }
+    held = cm.evaluate(*case(text)).initial_margin
+    assert held is not None
+    assert abs(held - D(1) / 6 * (D("0.02") + D("0.00005") / 6)) < D("1e-20")
 
 
 def test_a_debt_holds_the_fee_to_close_where_the_rule_says_so() -> None:
@@ -520,3 +535,99 @@ def test_a_dated_contract_has_the_size_of_its_pairs_perpetual() -> None:
     rules = cm.load_profile("binance-coinm").on(date(2026, 11, 20))
     assert rules.contract_size("BTC/USD:BTC-261225") == rules.contract_size("BTC/USD:BTC") == 100
     assert rules.contract_size("ETH/USD:ETH-261225") == 10
+
+
+def _kept_table(profile: str, symbol: str, now: str, then: str, value: str = "150000") -> Case:
+    """One coin worth ``value``, an account of ``now`` whose contract keeps the table of ``then``."""
+    return case_from(
+        {
+            "profile": profile,
+            "as_of": f"{now}T00:00:00Z",
+            "balances": {"USDT": "100000"},
+            "positions": [{"symbol": symbol, "quantity": "1", "entry_price": value, "leverage": "10"}],
+            "market": {"mark_price": {symbol: value}},
+            "instruments": [{"symbol": symbol, "brackets_as_of": then}],
+        },
+        "test",
+    )
+
+
+def test_a_position_keeps_the_table_of_the_day_it_was_opened() -> None:
+    """BingX: 150,000 of BTC hold 0.38 % and 0.05 % to close by the table of 2024, 0.33 % and 0.05 % by that of 2026."""
+    old = cm.evaluate(*_kept_table("bingx-usdm", "BTC/USDT:USDT", "2026-03-01", "2025-12-01"))
+    assert old.maintenance_margin == Decimal("645")
+    new = cm.evaluate(*_kept_table("bingx-usdm", "BTC/USDT:USDT", "2026-03-01", "2026-02-01"))
+    assert new.maintenance_margin == Decimal("570")
+
+
+@pytest.mark.parametrize(
+    ("profile", "symbol", "then", "why"),
+    [
+        ("bingx-usdm", "BTC/USDT:USDT", "2020-01-01", "has no table of it then"),
+        ("bingx-usdm", "XYZ/USDT:USDT", "2025-12-01", "has no table of it then"),
+        ("bitget-usdm", "BTC/USDT:USDT", "2025-11-09", "by another rule then"),
+        ("weex-usdm", "BTC/USDT:USDT", "2025-11-01", "has no table of it then|by another rule then"),
+        ("htx-usdm", "BTC/USDT:USDT", "2025-01-01", "by another rule then"),
+    ],
+)
+def test_a_table_that_is_not_there_or_was_read_otherwise_is_refused(
+    profile: str, symbol: str, then: str, why: str
+) -> None:
+    with pytest.raises(ProfileError, match=why):
+        _kept_table(profile, symbol, "2026-08-01", then)
+
+
+def test_a_table_is_named_once_and_looked_up_before_it_is_used() -> None:
+    rule = {"symbol": "BTC/USDT:USDT", "brackets_as_of": "2025-12-01"}
+    table = [{"notional_floor": "0", "maintenance_rate": "0.1"}]
+    with pytest.raises(AccountError, match="beside brackets"):
+        case_from(
+            {"profile": "bingx-usdm", "as_of": "2026-03-01T00:00:00Z", "instruments": [rule | {"brackets": table}]}, "t"
+        )
+    rules = load_profile("bingx-usdm").on(date(2026, 3, 1))
+    with pytest.raises(ProfileError, match="is known to account files only"):
+        rules.with_overrides((cm.InstrumentRule.model_validate(rule),), ())
+
+
+def _bybit_with_orders(*orders: tuple[str, str], pair: bool = False) -> Decimal:
+    """Maintenance margin under Bybit's rules of 2026: 10 BTC long at 60,000 (or a hedge of 1) beside resting orders."""
+    legs = [("10", "net")] if not pair else [("1", "long"), ("-1", "short")]
+    case = case_from(
+        {
+            "profile": "bybit-uta",
+            "as_of": "2026-01-01T00:00:00Z",
+            "balances": {"USDT": "900000"},
+            "positions": [
+                {
+                    "symbol": "BTC/USDT:USDT", "quantity": quantity, "entry_price": "60000", "leverage": "10",
+                    "position_side": side,
+                }
+                for quantity, side in legs
+            ],
+            "open_orders": [{"symbol": "BTC/USDT:USDT", "quantity": q, "price": price} for q, price in orders],
+            "market": {"mark_price": {"BTC/USDT:USDT": "60000"}, "index_price": {"USDT": "1", "BTC": "60000"}},
+        },
+        "test",
+    )  # fmt: skip
+    found = cm.evaluate(*case).maintenance_margin
+    assert found is not None
+    return found
+
+
+def test_resting_orders_hold_maintenance_margin_at_the_tier_of_positions_and_orders() -> None:
+    """10 BTC: 600,000 x 0.5 % = 3,000, and the fee to close at 54,000: 297.
+
+    30 more to buy make 2,400,000: x 0.56 % - 1,200 = 12,240. 15 to sell leave 5 short, less than the 10 that are held;
+    25 to sell leave 15 short: 900,000 x 0.5 %. Orders that reduce only open nothing.
+    """
+    assert _bybit_with_orders() == D("3297")
+    assert _bybit_with_orders(("30", "50000")) == D("12537")
+    assert _bybit_with_orders(("10", "50000"), ("20", "40000")) == D("12537")
+    assert _bybit_with_orders(("-15", "70000")) == D("3297")
+    assert _bybit_with_orders(("-25", "70000")) == D("4797")
+
+
+def test_a_hedge_with_orders_is_charged_for_what_fills_would_leave_open() -> None:
+    """A long and a short of 1: only fees, 0.00055 x (54,000 + 66,000) = 66; 2 more to buy leave 2: 120,000 x 0.5 %."""
+    assert _bybit_with_orders(pair=True) == D("66")
+    assert _bybit_with_orders(("2", "50000"), ("-1", "70000"), pair=True) == D("666")

@@ -312,9 +312,22 @@ class _Case:
             reason=frozen(state.reason, np.uint8),
             assets=tables.assets,
             levels=tables.levels,
-            position_maintenance_margin=frozen(self.runner.by_position(state)),
+            position_maintenance_margin=frozen(self._of_positions(self.runner.by_position(state))),
             rejudged=self.rejudged,
         )
+
+    def _of_positions(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """A column of the bound book's rows without those that stand for orders only."""
+        standing_in = self.runner.bound.standing_in
+        return rows[~standing_in] if len(standing_in) else rows
+
+    def _with_position(self) -> NDArray[np.bool_]:
+        """Whether each line has a position."""
+        lines, standing_in = self.runner.lines, self.runner.bound.standing_in
+        if not len(standing_in):
+            return np.diff(lines.position_start) > 0
+        before = np.concatenate([[0], np.cumsum(~standing_in[lines.position])])
+        return np.asarray(before[lines.position_start[1:]] > before[lines.position_start[:-1]])
 
     # thresholds --------------------------------------------------------------------------------------------------
 
@@ -327,13 +340,14 @@ class _Case:
         rejudged += self._settle_sides(
             common, np.arange(len(runner)), lambda _: {name for name in tables.assets if name not in CASH}
         )
-        line_of = np.empty(self.book.positions, np.int64)
+        line_of = np.empty(self.runner.bound.book.positions, np.int64)
         line_of[lines.position] = np.repeat(np.arange(len(lines.coin)), np.diff(lines.position_start))
+        line_of = self._of_positions(line_of)
         mark = self.mark_price[self.book.instrument] if self.book.positions else np.empty(0)
         return BookThresholds(
             pool=frozen(pool, np.int64),
             coin=lines.coin,
-            has_position=frozen(np.diff(lines.position_start) > 0, np.bool_),
+            has_position=frozen(self._with_position(), np.bool_),
             below=frozen(found.below - 1),
             above=frozen(found.above - 1),
             below_kind=frozen(found.below_kind, np.uint8),
@@ -438,9 +452,10 @@ class _Case:
         up, down = self.runner.slopes(self.state)
         now = np.asarray(self.state.rates.price[lines.coin])
         has_position = np.diff(lines.position_start) > 0
-        first = lines.position[np.minimum(lines.position_start[:-1], max(self.book.positions - 1, 0))]
-        if self.book.positions:
-            mark = self.mark_price[self.book.instrument[first]]
+        bound = self.runner.bound.book
+        first = lines.position[np.minimum(lines.position_start[:-1], max(bound.positions - 1, 0))]
+        if bound.positions:
+            mark = self.mark_price[bound.instrument[first]]
             now = np.where(np.isnan(now) & has_position, mark, now)
         return BookSensitivity(
             pool=frozen(np.repeat(np.arange(len(self.runner)), np.diff(lines.start)), np.int64),
@@ -484,7 +499,7 @@ def _decimals(prices: Prices) -> Market:
         index_price=table(prices.assets, prices.index_price),
         bid_rate=table(prices.assets, prices.bid_rate),
         ask_rate=table(prices.assets, prices.ask_rate),
-        last_price={},
+        last_price=table(prices.instruments, prices.last_price) if len(prices.last_price) else {},
         funding_rate={},
         funding_interval={},
     )

@@ -74,6 +74,7 @@ class Cascade:
     ``kind`` is the threshold's: ``price`` (broken at ``distance``, the move of weight 1), ``already`` (broken now),
     ``never`` or ``unknown`` (nothing is walked; ``reason``). ``equity_now`` is at present prices,
     ``equity_at_fill`` at those of the programme before its first step, ``equity_after`` what the owner keeps.
+    ``positions`` and ``pockets`` (of borrowed coins, by their pair) are what is left after the last step.
     """
 
     profile: str
@@ -91,6 +92,7 @@ class Cascade:
     steps: tuple[Step, ...]
     bills: tuple[Bill, ...]
     positions: tuple[Remaining, ...]
+    pockets: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -149,6 +151,7 @@ def cascade(
                 Remaining(symbol=p.symbol, position_side=p.position_side, quantity=p.quantity)
                 for p in done.account.positions
             ),
+            pockets=tuple(pocket.symbol for pocket in done.account.pockets),
             notes=_notes(account, rules, done, reached),
         )
 
@@ -223,7 +226,8 @@ def _reached(prepared: Prepared, weights: Mapping[str, Decimal], side: str, gap:
 def _prices(prepared: Prepared, reached: _Reached) -> tuple[PriceMove, ...]:
     if reached.threshold is None or reached.filled is None:
         return ()
-    symbols = dict.fromkeys(position.symbol for position in prepared.account.positions)
+    account = prepared.account
+    symbols = dict.fromkeys([p.symbol for p in account.positions] + [p.symbol for p in account.pockets])
     return tuple(
         PriceMove(
             symbol=symbol,

@@ -22,7 +22,7 @@ from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Ray, first_fall
 from crossmargin.engine.reference import Case, PoolState, headroom_along, measure
 from crossmargin.errors import AccountError, Fault, UnsupportedRule
-from crossmargin.model.account import Account, Balance
+from crossmargin.model.account import Account, Balance, Pocket
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
@@ -135,8 +135,9 @@ def sensitivity(
     """The exact slope of headroom, and of every threshold price, in every input of the account.
 
     Inputs: every coin (all its contracts and its collateral together), every single mark price, index price, bid and
-    ask rate, balance, isolated margin, quantity (at its entry price), collateral ratio (all tiers of an asset together)
-    and funding rate (through the next payment). ``thresholds`` names the symbols whose threshold slopes are wanted
+    ask rate, balance (of a pocket of borrowed coins too: ``LTC of LTC/USDT``), isolated margin, quantity (at its entry
+    price), collateral ratio (all tiers of an asset together) and funding rate (through the next payment).
+    ``thresholds`` names the symbols whose threshold slopes are wanted
     (None = all): dT/dx = -(dH/dx) / (dH/dT) at the root, the coin convention of :func:`crossmargin.threshold`. ``move``
     is the adverse move of :class:`SafeLeverage`, a fraction between 0 and 1; ``volatility`` maps coins to a fraction
     (0.03 a day) for a ranking by it. Raises as :func:`crossmargin.evaluate` does.
@@ -227,6 +228,7 @@ class _Question:
                 wallet = account.balances.get(name, Balance()).wallet_balance
                 yield _Input("wallet_balance", name, wallet, pools, self._held(Purse(name), wallet))
                 yield from self._ratio(*shared[0])
+        yield from self._of_pockets()
         for index, position in enumerate(account.positions):
             pool = next(pool for pool, _, leg in rows if leg.position is position)
             side = "" if position.position_side == "net" else f" {position.position_side}"
@@ -246,11 +248,15 @@ class _Question:
         """Bases of contracts and assets with a price of their own; a coin's price now is its index, else a mark."""
         account, market, rules = self.case
         priced = [name for name in (*market.index_price, *market.ask_rate) if name in holders]
-        for coin in dict.fromkeys([*(exposure.symbol.base for _, exposure, _ in rows), *priced]):
-            marks = [exposure.mark for _, exposure, _ in rows if exposure.symbol.base == coin]
+        marked = [(exposure.symbol.base, exposure.mark, pool.name) for pool, exposure, _ in rows]
+        for pocket in account.pockets:
+            base = parse_symbol(pocket.symbol).base
+            marked.append((base, market.mark_price[pocket.symbol], f"{pocket.symbol} isolated"))
+        for coin in dict.fromkeys([*(base for base, _, _ in marked), *priced]):
+            marks = [mark for base, mark, _ in marked if base == coin]
             now = market.index_price.get(coin) or (marks[0] if marks else market.ask_rate[coin])
             pools = frozenset(
-                [pool.name for pool, exposure, _ in rows if exposure.symbol.base == coin]
+                [name for base, _, name in marked if base == coin]
                 + [pool.name for pool, _ in holders.get(coin, ()) if not pool.isolated]
             )
 
@@ -266,6 +272,22 @@ class _Question:
             return account, market.model_copy(update={table: {**getattr(market, table), name: value}}), rules
 
         return case
+
+    def _of_pockets(self) -> Iterator[_Input]:
+        """The mark of each pocket of borrowed coins, and what it holds or owes of each (``LTC of LTC/USDT``)."""
+        account, market, rules = self.case
+        for pocket in account.pockets:
+            pools, mark = frozenset([f"{pocket.symbol} isolated"]), market.mark_price[pocket.symbol]
+            yield _Input("mark_price", pocket.symbol, mark, pools, self._priced("mark_price", pocket.symbol))
+            for coin, held in pocket.balances.items():
+
+                def case(value: Ray, pocket: Pocket = pocket, coin: str = coin, held: Balance = held) -> Case:
+                    changed = {**pocket.balances, coin: held.model_copy(update={"wallet_balance": value})}
+                    own = pocket.model_copy(update={"balances": changed})
+                    others = tuple(own if one is pocket else one for one in account.pockets)
+                    return account.model_copy(update={"pockets": others}), market, rules
+
+                yield _Input("wallet_balance", f"{coin} of {pocket.symbol}", held.wallet_balance, pools, case)
 
     def _held(self, purse: Purse, now: Decimal) -> Callable[[Ray], Case]:
         account, market, rules = self.case
@@ -414,7 +436,9 @@ class _Threshold(NamedTuple):
                     sides.append(None)
                     continue
                 across = out if gain * way > 0 else inn
-                own = 1 + self.distance if (given.kind, given.name) == ("mark_price", self.symbol) else _ZERO
+                # the line of a pocket of borrowed coins is named by its coin, and its price is the pair's mark
+                own_marks = (self.symbol, self.pool.removesuffix(" isolated"))
+                own = 1 + self.distance if given.kind == "mark_price" and given.name in own_marks else _ZERO
                 sides.append(own - self.price_now * gain / across if across else None)
             if any(slope is None or slope for slope in sides):
                 yield ThresholdSlope(

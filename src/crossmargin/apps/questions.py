@@ -83,11 +83,18 @@ class NoOptions(Options):
 # where it stands ------------------------------------------------------------------------------------------------------
 
 
-def evaluate(subject: Subject, _options: NoOptions) -> Any:
+class EvaluateOptions(Options):
+    """Options of a report."""
+
+    lines: bool = True
+    """With every line; they are most of the answer, and of 10,000 positions 20 MB."""
+
+
+def evaluate(subject: Subject, options: EvaluateOptions) -> Any:
     """Judge an account: equity, initial and maintenance margin, headroom, ratio and status."""
     from crossmargin.engine.reference import evaluate as judge
 
-    return judge(*subject.case)
+    return judge(*subject.case, explain=options.lines)
 
 
 def explain(subject: Subject, _options: NoOptions) -> Any:
@@ -523,7 +530,7 @@ class Question(NamedTuple):
 
 
 QUESTIONS: Mapping[str, Question] = {
-    "evaluate": Question(NoOptions, evaluate),
+    "evaluate": Question(EvaluateOptions, evaluate),
     "threshold": Question(ThresholdOptions, threshold),
     "explain": Question(NoOptions, explain),
     "stress": Question(StressOptions, stress),

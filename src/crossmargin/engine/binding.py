@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Bytes, Codes, Floats, Offsets, Reason, frozen
+from crossmargin.engine.orders import Resting, bind_orders, charge_orders, reason_of, with_rows
 from crossmargin.engine.rows import (
     AT_BANKRUPTCY,
     AT_ENTRY,
@@ -37,7 +38,7 @@ from crossmargin.engine.rows import (
     fill_lines,
 )
 from crossmargin.engine.tables import ISOLATED, SHARED, Tables, compile_rules
-from crossmargin.model.profile import Rules, Slots
+from crossmargin.model.profile import Rules
 
 CHUNK = 16_384
 """Pools that one thread takes at a time; which thread takes which changes no figure."""
@@ -110,11 +111,16 @@ class Bound:
     """The fee to close at the mark that the requirement holds, by law and instrument; all zero = there is none."""
     initial_mark_fee: Floats
     """The same of the initial margin."""
+    resting: Resting | None
+    """The resting orders that hold margin; None = there are none."""
+    standing_in: NDArray[np.bool_]
+    """Which rows of ``book`` are no positions but stand for orders in an instrument without one; empty = none."""
 
 
 _SCOPE = {"per_leg": PER_LEG, "gross": GROSS, "net": NET, "larger_side": LARGER_SIDE}
 _WITHOUT_ORDERS = {"worse_side": LARGER_SIDE, "added": PER_LEG}
-"""A rule that charges orders as if filled, where there are none: the larger side, or each side."""
+"""A rule that charges orders as if filled, where there are none: the larger side, or each side;
+net where legs are."""
 _BY_CONTRACTS, _BY_COINS = 1, 2
 _COUNTED = {"contracts": _BY_CONTRACTS, "coin": _BY_COINS}
 _FEE = {"none": NO_FEE, "bankruptcy": AT_BANKRUPTCY, "entry": AT_ENTRY, "mark": AT_MARK}
@@ -150,7 +156,7 @@ def _rule(rules: Rules, law: int) -> _Rule:
     return _Rule(
         kind=BY_VALUE if by_value else _KIND[slot.kind],
         counted=_COUNTED.get(slot.key, _BY_COINS),
-        scope=_WITHOUT_ORDERS.get(slot.orders, _SCOPE[slot.scope]),
+        scope=NET if slot.scope == "net" else _WITHOUT_ORDERS.get(slot.orders, _SCOPE[slot.scope]),
         at_entry=at_entry,
         close_fee=_FEE[slot.close_fee],
         initial_fee=_FEE[slots.initial_margin.close_fee],
@@ -176,6 +182,8 @@ def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bo
     taker, none = np.nan_to_num(tables.taker_fee), np.zeros(len(tables.instruments))
     closing_rate = frozen([taker if rule.closing_rate is None else none + rule.closing_rate for rule in laws])
     codes = [rule._replace(closing_rate=0.0) for rule in laws]  # one type for the kernel
+    given = book
+    book, standing_in = with_rows(book, slots)
     counts = np.empty(book.holdings, np.bool_)
     columns = {name: np.empty(book.positions) for name in ("size", "entry", "charged")}
     columns |= {name: np.zeros(book.positions) for name in ("fee", "initial_fee", "held")}
@@ -188,16 +196,23 @@ def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bo
         bind_rows(
             start, stop, book.holding_start, book.isolated, book.open_orders, book.position_start, book.asset,
             book.amount, book.bonus_credit, book.use_as_collateral, book.instrument, book.quantity, book.entry_price,
-            book.leverage, codes[0], codes[1], tables.bad, tables.settle, tables.inverse, tables.contract_size,
-            tables.taker_fee, closing_rate, tables.size_slope, tables.first_row, tables.brackets.cap,
+            book.leverage, standing_in, codes[0], codes[1], tables.bad, tables.settle, tables.inverse,
+            tables.contract_size, tables.taker_fee, closing_rate, tables.size_slope, tables.first_row,
+            tables.brackets.cap,
             tables.brackets.rate, tables.brackets.deduction, *count_slots, tables.counts, tables.listed,
-            tables.unified, _orders_reason(slots),
+            tables.unified, reason_of(slots),
             slots.equity.bonus_credit, slots.equity.weighted, slots.pooling.isolated,
             cash, counts, fixed, columns["size"], columns["entry"], columns["charged"], columns["fee"],
             columns["initial_fee"], columns["held"], reason,
         )  # fmt: skip
 
     in_chunks(book.purses, work, threads)
+    resting = bind_orders(given, tables, reason)
+    if resting is not None and len(resting.taken):
+        cash -= resting.taken
+    if resting is not None and slots.maintenance_margin.orders != "none":
+        net = slots.maintenance_margin.scope == "net"
+        charge_orders(book, resting, columns["size"], columns["charged"], net=net)
     law = book.isolated.astype(np.uint8)
     if tables.unified:
         start, purse = book.holding_start, np.arange(book.purses)
@@ -233,15 +248,9 @@ def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bo
         has_fee=bool(columns["initial_fee"].any()),
         mark_fee=frozen(mark_fee),
         initial_mark_fee=frozen(initial_mark_fee),
+        resting=resting,
+        standing_in=standing_in,
     )
-
-
-def _orders_reason(slots: Slots) -> int:
-    """What is unknown of an account with open orders: nothing, its initial margin, or every figure."""
-    orders = slots.initial_margin.orders
-    if slots.maintenance_margin.orders != "none" or (orders is not None and orders.from_equity != "none"):
-        return int(Reason.ORDERS_COUNT)
-    return int(Reason.NONE if orders is None else Reason.OPEN_ORDERS)
 
 
 _NO_COUNTS: tuple[Codes, Floats, Floats, Floats] = (

@@ -1,7 +1,7 @@
 """A book: many accounts as columns in compressed rows.
 
     account -> purse (the shared part, or the pocket of one isolated position)
-            -> holding (one asset) -> positions that settle in it
+            -> holding (one asset) -> positions and resting orders that settle in it
 
 Offsets say where each row's children start and end, as in a nested Arrow list. What a venue lets stand or fall together
 is the profile's matter: under a unified profile a purse is one pool, under one that keeps assets apart each holding is.
@@ -10,8 +10,8 @@ So the same book is judged under any profile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from crossmargin.engine.columns import Codes, Floats, Offsets, frozen
 from crossmargin.errors import AccountError, Fault
-from crossmargin.model.account import Account, Balance, Position
+from crossmargin.model.account import Account, Balance, OpenOrder, Position
 from crossmargin.model.instrument import parse_symbol
 
 _TYPES: dict[str, Any] = {
@@ -38,7 +38,19 @@ _TYPES: dict[str, Any] = {
     "quantity": np.float64,
     "entry_price": np.float64,
     "leverage": np.float64,
+    "order_start": np.int64,
+    "order_instrument": np.int32,
+    "order_quantity": np.float64,
+    "order_price": np.float64,
+    "order_leverage": np.float64,
+    "order_reduce_only": np.bool_,
 }
+_ORDER = ("order_quantity", "order_price", "order_leverage", "order_reduce_only")
+
+
+def _no_rows(dtype: Any) -> Callable[[], Any]:
+    """What stands for a column that is left out: no rows."""
+    return lambda: np.empty(0, dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +58,16 @@ class Book:
     """Many accounts as columns; every array is read-only and of the type named in the module.
 
     Per purse: ``account`` (a place in ``account_ids``, or the number itself where those are None), ``isolated``,
-    ``open_orders`` (whether the account has some: a book does not hold them), ``holding_start`` (one more than purses).
+    ``open_orders`` (whether the account has some that the book does not hold), ``holding_start`` (one more than
+    purses).
     Per holding: ``asset`` (a place in ``assets``), ``amount`` in units of the asset (wallet balance less accrued
     interest, or the isolated margin), ``bonus_credit``, ``use_as_collateral``, ``position_start`` (one more than
     holdings). Per position: ``instrument`` (a place in ``instruments``), ``quantity`` in contracts (+ long, - short),
     ``entry_price``, ``leverage`` (NaN = unknown). The legs of one instrument stand next to each other.
+
+    Resting orders hang on the holding that they settle in: ``order_start`` (one more than holdings); per order
+    ``order_instrument``, ``order_quantity`` (+ buys, - sells), ``order_price``, ``order_leverage`` (NaN = that of a
+    position in the instrument), ``order_reduce_only``. All of them may be left out: no orders.
 
     Raises :class:`AccountError` for columns that do not fit together; a single bad row is no error but gets a reason
     when it is judged.
@@ -72,9 +89,17 @@ class Book:
     quantity: Floats
     entry_price: Floats
     leverage: Floats
+    order_start: Offsets = field(default_factory=_no_rows(np.int64))
+    order_instrument: Codes = field(default_factory=_no_rows(np.int32))
+    order_quantity: Floats = field(default_factory=_no_rows(np.float64))
+    order_price: Floats = field(default_factory=_no_rows(np.float64))
+    order_leverage: Floats = field(default_factory=_no_rows(np.float64))
+    order_reduce_only: NDArray[np.bool_] = field(default_factory=_no_rows(np.bool_))
 
     def __post_init__(self) -> None:
         faults: list[Fault] = []
+        if not len(self.order_start) and not len(self.order_instrument):
+            object.__setattr__(self, "order_start", np.zeros(len(self.position_start), np.int64))
         for name, dtype in _TYPES.items():
             array = np.asarray(getattr(self, name))
             if array.ndim != 1 or not np.can_cast(array.dtype, dtype, "same_kind"):
@@ -91,22 +116,32 @@ class Book:
             "holding_start": (("account", "isolated", "open_orders"), len(self.holding_start) - 1),
             "position_start": (("asset", "amount", "bonus_credit", "use_as_collateral"), len(self.position_start) - 1),
             "instrument": (("quantity", "entry_price", "leverage"), len(self.instrument)),
+            "asset": (("order_start",), len(self.asset) + 1),
+            "order_instrument": (_ORDER, len(self.order_instrument)),
         }
         for key, (names, size) in sizes.items():
             for name in names:
                 if len(getattr(self, name)) != size:
                     yield Fault(name, str(len(getattr(self, name))), f"must have as many rows as {key} says: {size}")
-        for name, children in (("holding_start", self.asset), ("position_start", self.instrument)):
+        for name, children in (
+            ("holding_start", self.asset),
+            ("position_start", self.instrument),
+            ("order_start", self.order_instrument),
+        ):
             offsets = getattr(self, name)
             if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(children) or (np.diff(offsets) < 0).any():
                 yield Fault(name, "", f"is ragged: must rise from 0 to the number of rows below it, {len(children)}")
-        for name, names in (("asset", self.assets), ("instrument", self.instruments)):
+        for name, names in (
+            ("asset", self.assets),
+            ("instrument", self.instruments),
+            ("order_instrument", self.instruments),
+        ):
             codes = getattr(self, name)
             if len(codes) and (codes.min() < -1 or codes.max() >= len(names)):
                 yield Fault(
                     name,
                     f"{codes.min()}..{codes.max()}",
-                    f"must be places in {name}s: 0..{len(names) - 1}, or -1 = null",
+                    f"must be places in {name.removeprefix('order_')}s: 0..{len(names) - 1}, or -1 = null",
                 )
         if self.account_ids is not None and len(self.account):
             low, high = self.account.min(), self.account.max()
@@ -131,6 +166,11 @@ class Book:
         return len(self.instrument)
 
     @property
+    def orders(self) -> int:
+        """How many resting orders there are."""
+        return len(self.order_instrument)
+
+    @property
     def nbytes(self) -> int:
         """The size of all columns in bytes."""
         return int(sum(getattr(self, name).nbytes for name in _TYPES))
@@ -141,8 +181,8 @@ class Book:
     def from_accounts(cls, accounts: Iterable[Account], *, as_of: datetime | None = None) -> Book:
         """The book of these accounts; numbers are rounded once to floats.
 
-        ``as_of`` decides whether bonus credit that expires still counts; needed where one does. What a book does not
-        hold (open orders) is marked: the initial margin of such a purse is unknown.
+        ``as_of`` decides whether bonus credit that expires still counts; needed where one does. A reduce-only order
+        holds no margin under any rule; one that settles where the account has nothing is left out.
         """
         columns = _Columns()
         for account in accounts:
@@ -165,6 +205,7 @@ class Book:
     def _account(self, number: int, purses: Sequence[int], profile: str) -> Account:
         balances: dict[str, Balance] = {}
         positions: list[Position] = []
+        orders: list[OpenOrder] = []
         for purse in purses:
             pocket = bool(self.isolated[purse])
             for holding in range(self.holding_start[purse], self.holding_start[purse + 1]):
@@ -177,10 +218,22 @@ class Book:
                     )
                 rows = range(self.position_start[holding], self.position_start[holding + 1])
                 positions += self._positions(rows, amount if pocket else None)
+                orders += self._orders(range(self.order_start[holding], self.order_start[holding + 1]))
         name = str(number) if self.account_ids is None else str(self.account_ids[number])
         return Account.model_construct(
-            id=name, profile=profile, balances=balances, positions=tuple(positions), open_orders=()
+            id=name, profile=profile, balances=balances, positions=tuple(positions), open_orders=tuple(orders)
         )
+
+    def _orders(self, rows: range) -> Iterator[OpenOrder]:
+        for row in rows:
+            leverage = self.order_leverage[row]
+            yield OpenOrder.model_construct(
+                symbol=self.instruments[self.order_instrument[row]],
+                quantity=decimal(self.order_quantity[row]),
+                price=decimal(self.order_price[row]),
+                reduce_only=bool(self.order_reduce_only[row]),
+                leverage=None if np.isnan(leverage) else decimal(leverage),
+            )
 
     def _positions(self, rows: range, margin: Decimal | None) -> Iterator[Position]:
         for row in rows:
@@ -205,15 +258,32 @@ class Book:
         purses = np.arange(self.purses)[rows if isinstance(rows, slice) else np.fromiter(rows, np.int64)]
         holdings, holding_start = _children(self.holding_start, purses)
         positions, position_start = _children(self.position_start, holdings)
-        index = {"holding_start": holding_start, "position_start": position_start}
+        orders, order_start = _children(self.order_start, holdings)
+        index = {"holding_start": holding_start, "position_start": position_start, "order_start": order_start}
         for name in _TYPES:
             if name in ("account", "isolated", "open_orders"):
                 index[name] = getattr(self, name)[purses]
             elif name in ("asset", "amount", "bonus_credit", "use_as_collateral"):
                 index[name] = getattr(self, name)[holdings]
+            elif name.startswith("order_") and name not in index:
+                index[name] = getattr(self, name)[orders]
             elif name not in index:
                 index[name] = getattr(self, name)[positions]
         return replace(self, **index)  # type: ignore[arg-type]
+
+    def without_orders(self) -> Book:
+        """The same book with its orders marked instead of held: what depends on them is then unknown.
+
+        For questions that do not follow what orders hold as prices move.
+        """
+        if not self.orders:
+            return self
+        held = np.add.reduceat(np.append(~self.order_reduce_only, False), self.order_start[:-1])
+        held = (held > 0) & (np.diff(self.order_start) > 0)
+        counts = np.concatenate([[0], np.cumsum(held)])
+        marked = counts[self.holding_start[1:]] > counts[self.holding_start[:-1]]
+        none = {name: np.empty(0, _TYPES[name]) for name in ("order_start", "order_instrument", *_ORDER)}
+        return replace(self, open_orders=self.open_orders | marked, **none)  # type: ignore[arg-type]
 
     def equals(self, other: Book) -> bool:
         """Whether two books have the same rows under the same names, bit for bit; unknown equals unknown."""
@@ -251,6 +321,7 @@ class _Holding(NamedTuple):
     bonus: float
     use: bool
     positions: list[tuple[int, float, float, float]]
+    orders: list[tuple[int, float, float, float, bool]]
 
 
 class _Columns:
@@ -260,7 +331,7 @@ class _Columns:
         self.instruments: dict[str, int] = {}
         self.assets: dict[str, int] = {}
         self.ids: list[str] = []
-        self.purses: list[tuple[int, bool, bool, list[_Holding]]] = []
+        self.purses: list[tuple[int, bool, list[_Holding]]] = []
 
     def add(self, account: Account, as_of: datetime | None) -> None:
         if account.pockets:
@@ -280,14 +351,21 @@ class _Columns:
             if settle not in shared:
                 shared[settle] = self._holding(account, settle, Balance(), as_of)
             shared[settle].positions.extend(self._row(leg) for leg in legs)
-        orders = any(not order.reduce_only for order in account.open_orders)
+        for order in account.open_orders:
+            settle = parse_symbol(order.symbol).settle
+            if settle not in shared and not order.reduce_only:
+                shared[settle] = self._holding(account, settle, Balance(), as_of)
+            if settle in shared:
+                leverage = np.nan if order.leverage is None else float(order.leverage)
+                code, quantity = self._code(self.instruments, order.symbol), float(order.quantity)
+                shared[settle].orders.append((code, quantity, float(order.price), leverage, order.reduce_only))
         if shared:
-            self.purses.append((number, False, orders, list(shared.values())))
+            self.purses.append((number, False, list(shared.values())))
         for position in account.positions:
             if position.margin_mode == "isolated":
                 own = self._code(self.assets, parse_symbol(position.symbol).settle)
                 margin = float(position.isolated_margin or 0)
-                self.purses.append((number, True, False, [_Holding(own, margin, 0.0, True, [self._row(position)])]))
+                self.purses.append((number, True, [_Holding(own, margin, 0.0, True, [self._row(position)], [])]))
 
     def _holding(self, account: Account, name: str, balance: Balance, as_of: datetime | None) -> _Holding:
         if balance.bonus_expires is not None and as_of is None:
@@ -300,6 +378,7 @@ class _Columns:
             bonus=float(balance.bonus_credit) if lent else 0.0,
             use=balance.use_as_collateral,
             positions=[],
+            orders=[],
         )
 
     def _row(self, position: Position) -> tuple[int, float, float, float]:
@@ -311,17 +390,18 @@ class _Columns:
         return names.setdefault(name, len(names))
 
     def book(self) -> Book:
-        holdings = [holding for _, _, _, own in self.purses for holding in own]
+        holdings = [holding for _, _, own in self.purses for holding in own]
         positions = [row for holding in holdings for row in holding.positions]
         table = np.array(positions, dtype=np.float64).reshape(-1, 4)
+        resting = np.array([row for holding in holdings for row in holding.orders], np.float64).reshape(-1, 5)
         return Book(
             instruments=tuple(self.instruments),
             assets=tuple(self.assets),
             account_ids=tuple(self.ids),
-            account=np.array([number for number, _, _, _ in self.purses], np.int64),
-            isolated=np.array([isolated for _, isolated, _, _ in self.purses], np.bool_),
-            open_orders=np.array([orders for _, _, orders, _ in self.purses], np.bool_),
-            holding_start=np.cumsum([0, *(len(own) for _, _, _, own in self.purses)], dtype=np.int64),
+            account=np.array([number for number, _, _ in self.purses], np.int64),
+            isolated=np.array([isolated for _, isolated, _ in self.purses], np.bool_),
+            open_orders=np.zeros(len(self.purses), np.bool_),
+            holding_start=np.cumsum([0, *(len(own) for _, _, own in self.purses)], dtype=np.int64),
             asset=np.array([holding.asset for holding in holdings], np.int32),
             amount=np.array([holding.amount for holding in holdings], np.float64),
             bonus_credit=np.array([holding.bonus for holding in holdings], np.float64),
@@ -331,4 +411,10 @@ class _Columns:
             quantity=table[:, 1],
             entry_price=table[:, 2],
             leverage=table[:, 3],
+            order_start=np.cumsum([0, *(len(holding.orders) for holding in holdings)], dtype=np.int64),
+            order_instrument=resting[:, 0].astype(np.int32),
+            order_quantity=resting[:, 1],
+            order_price=resting[:, 2],
+            order_leverage=resting[:, 3],
+            order_reduce_only=resting[:, 4].astype(np.bool_),
         )

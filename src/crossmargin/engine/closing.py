@@ -18,7 +18,7 @@ from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Line, Ray, first_fall
 from crossmargin.engine.reference import PoolState, measure
 from crossmargin.errors import AccountError, Fault, UnsupportedRule
-from crossmargin.model.account import Account, Balance, Position
+from crossmargin.model.account import Account, Balance, Pocket, Position
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
 from crossmargin.model.profile import Liquidation, Rules
@@ -101,6 +101,8 @@ class View(NamedTuple):
     """The positions, the largest unrealized loss first."""
     fund: Decimal | None
     """What the insurance fund holds in the pool's currency; None = unknown, taken as enough."""
+    pocket: Pocket | None = None
+    """The pocket of borrowed coins that the pool is, where it is one; it holds no positions."""
 
     def judged(self, account: Account) -> PoolState | None:
         """The same pool of another account; None where a pocket is gone."""
@@ -137,9 +139,6 @@ def view_of(
     pool = _judged(account, market, rules, name)
     if pool is None:
         return None
-    if any(name == f"{pocket.symbol} isolated" for pocket in account.pockets):
-        why = "is a pocket of borrowed coins; how a venue closes one is not among the steps known here"
-        raise UnsupportedRule("liquidation", (Fault("pool", name, why),))
     slot = pool.pool.slots.liquidation
     if slot is None:
         why = "states no liquidation programme; add a [revisions.liquidation] slot"
@@ -158,7 +157,8 @@ def view_of(
         for leg in exposure.legs
     ]
     held.sort(key=lambda one: one.pnl * one.asset.price)
-    return View(account, market, rules, pool, slot, tuple(held), insurance_fund.get(pool.pool.currency))
+    pocket = next((one for one in account.pockets if name == f"{one.symbol} isolated"), None)
+    return View(account, market, rules, pool, slot, tuple(held), insurance_fund.get(pool.pool.currency), pocket)
 
 
 # money and quantities -------------------------------------------------------------------------------------------------
@@ -392,3 +392,39 @@ def _at_market_for_owner(view: View, wanted: Sequence[tuple[Held, Decimal]]) -> 
         account, realized, _ = done
         entries.append(closing_entry(close, price=close.market_price, realized_pnl=realized))
     return Plan(tuple(entries), account) if entries else None
+
+
+def pocket_closed(view: View, pocket: Pocket, *, shared: bool = False) -> Plan | None:
+    """A pocket of borrowed coins taken over whole at its bankruptcy price: what it holds buys back what it owes.
+
+    What the mark gives better than that price is the insurance fund's, or the owner's where the profile says so; what
+    it gives worse the fund pays. None where the fund cannot pay all of it, unless the rest is ``shared`` by others.
+    Source: OKX, isolated margin mode (the bankruptcy price is where the assets just buy back the debt).
+    """
+    base, quote = (own.asset for own in view.pool.assets)
+    value = money(base.cash * base.price)
+    left = quote.cash + value
+    paid = left if left >= 0 or view.fund is None else max(left, -max(_ZERO, view.fund))
+    if paid != left and not shared:
+        return None
+    owned = left if left > 0 and view.slot.remainder == "owner" else _ZERO
+    bought = Entry(
+        what=base.name,
+        position_side="",
+        asset=base.name,
+        quantity=-base.cash,
+        price=money(-quote.cash / base.cash) if quote.cash * base.cash < 0 else base.price,
+        market_price=base.price,
+        transfer=-base.cash,
+    )
+    settled = Entry(
+        what=quote.name,
+        position_side="",
+        asset=quote.name,
+        quantity=-quote.cash,
+        insurance_fund=paid - owned,
+        transfer=value + paid - left,
+    )
+    gone = view.account.model_copy(update={"pockets": tuple(p for p in view.account.pockets if p is not pocket)})
+    account = with_money(gone, {quote.name: owned}) if owned else gone
+    return Plan((bought, settled), account, f"{pocket.symbol}: the pocket is closed, its debt bought back")

@@ -39,6 +39,7 @@ class Reason(IntEnum):
     NULL = 22
     REFUSED = 23
     ORDERS_COUNT = 24
+    LAST_PRICE_MISSING = 25
 
     @property
     def words(self) -> str:
@@ -49,7 +50,7 @@ class Reason(IntEnum):
 _WORDS = {
     Reason.NONE: "every figure is known",
     Reason.LEVERAGE_MISSING: "initial margin is unknown because a leverage is missing",
-    Reason.OPEN_ORDERS: "initial margin is unknown because the account has open orders, which a book does not hold",
+    Reason.OPEN_ORDERS: "initial margin is unknown because the account has open orders that a book cannot follow",
     Reason.MARK_PRICE_MISSING: "the mark price of an instrument is missing or not a positive number",
     Reason.INDEX_PRICE_MISSING: "the price of an asset in the reference currency is missing or not a positive number",
     Reason.NO_COLLATERAL_RATIO: "the profile has no collateral ratio for an asset that is held",
@@ -63,7 +64,8 @@ _WORDS = {
     Reason.NOT_POSITIVE: "an entry price, leverage, bonus credit or isolated margin is out of range, or a quantity 0",
     Reason.NOT_FINITE: "a number is null, infinite or not a number, or a figure overflows",
     Reason.NULL: "a name is null",
-    Reason.ORDERS_COUNT: "the profile counts open orders in equity or maintenance margin; a book does not hold them",
+    Reason.ORDERS_COUNT: "the profile counts open orders in equity or maintenance margin in a way a book cannot follow",
+    Reason.LAST_PRICE_MISSING: "the last price of an instrument is missing or no positive number, and orders need it",
     Reason.REFUSED: "the exact judge, asked because the pool stands at a line, refuses its account",
 }
 

@@ -1,7 +1,8 @@
 """Books as Arrow tables, data frames and Parquet files, and back.
 
 The nested table has one row a purse: ``account``, ``isolated``, ``open_orders``, ``holdings``; a holding is
-``asset, amount, bonus_credit, use_as_collateral, positions``; a position ``symbol, quantity, entry_price, leverage``.
+``asset, amount, bonus_credit, use_as_collateral, positions`` and, where the book has some, ``orders``; a position
+``symbol, quantity, entry_price, leverage``, an order ``symbol, quantity, price, leverage, reduce_only``.
 The flat form is two frames as most systems export them: balances and positions, one row each, joined by ``account``.
 """
 
@@ -24,6 +25,7 @@ from crossmargin.model.instrument import parse_symbol
 _PURSE = ("account", "isolated", "open_orders")
 _HOLDING = ("asset", "amount", "bonus_credit", "use_as_collateral")
 _POSITION = ("symbol", "quantity", "entry_price", "leverage")
+_ORDER = ("symbol", "quantity", "price", "leverage", "reduce_only")
 _BALANCES = {"account", "asset", "wallet_balance", "bonus_credit", "accrued_interest", "use_as_collateral"}
 _POSITIONS = {"account", "symbol", "quantity", "entry_price", "leverage", "margin_mode", "isolated_margin"}
 
@@ -44,8 +46,11 @@ def to_table(columns: Mapping[str, NDArray[Any]]) -> Any:
 # nested ---------------------------------------------------------------------------------------------------------------
 
 
-def book_to_arrow(book: Book) -> Any:
-    """The book as one nested table; names are dictionaries, unknown leverages null."""
+def book_to_arrow(book: Book, *, orders: bool | None = None) -> Any:
+    """The book as one nested table; names are dictionaries, unknown leverages null.
+
+    ``orders``: whether there is a column of resting orders; unless given, where the book has some.
+    """
     pa = arrow()
 
     def named(codes: NDArray[Any], names: tuple[str, ...]) -> Any:
@@ -60,15 +65,28 @@ def book_to_arrow(book: Book) -> Any:
         ],
         names=list(_POSITION),
     )
+    below = {"positions": pa.LargeListArray.from_arrays(book.position_start, positions)}
+    if orders or (orders is None and book.orders):
+        resting = pa.StructArray.from_arrays(
+            [
+                named(book.order_instrument, book.instruments),
+                pa.array(book.order_quantity),
+                pa.array(book.order_price),
+                pa.array(book.order_leverage, mask=np.isnan(book.order_leverage)),
+                pa.array(book.order_reduce_only),
+            ],
+            names=list(_ORDER),
+        )
+        below["orders"] = pa.LargeListArray.from_arrays(book.order_start, resting)
     holdings = pa.StructArray.from_arrays(
         [
             named(book.asset, book.assets),
             pa.array(book.amount),
             pa.array(book.bonus_credit),
             pa.array(book.use_as_collateral),
-            pa.LargeListArray.from_arrays(book.position_start, positions),
+            *below.values(),
         ],
-        names=[*_HOLDING, "positions"],
+        names=[*_HOLDING, *below],
     )
     ids = (
         pa.array(book.account)
@@ -105,6 +123,7 @@ def book_from_arrow(table: Any) -> Book:
     owned = _children(pa, positions, set(_POSITION), "holdings.positions")
     asset, assets = _codes(pa, held["asset"], "holdings.asset")
     instrument, instruments = _codes(pa, owned["symbol"], "holdings.positions.symbol")
+    orders = _orders_of(pa, held["orders"], instruments) if "orders" in held else {}
     account = combined["account"]
     _stated(account, "account", "book")
     ids: list[str] | None = None
@@ -129,7 +148,32 @@ def book_from_arrow(table: Any) -> Book:
         quantity=_numbers(pa, owned["quantity"], "holdings.positions.quantity"),
         entry_price=_numbers(pa, owned["entry_price"], "holdings.positions.entry_price"),
         leverage=_numbers(pa, owned["leverage"], "holdings.positions.leverage"),
+        **orders,
     )
+
+
+def _orders_of(pa: Any, column: Any, instruments: list[str]) -> dict[str, NDArray[Any]]:
+    """The columns of resting orders; symbols that no position has are added to ``instruments``.
+
+    An order that does not say whether it is reduce-only is one nobody can judge: it is null, like one without a symbol.
+    """
+    where = "holdings.orders"
+    start, rows = _list(pa, column, where)
+    owned = _children(pa, rows, set(_ORDER), where)
+    code, names = _codes(pa, owned["symbol"], f"{where}.symbol")
+    place = {name: number for number, name in enumerate(instruments)}
+    own = np.array([*(place.setdefault(name, len(place)) for name in names), -1], np.int32)
+    instruments[:] = list(place)
+    reduce_only = owned["reduce_only"]
+    unsaid = np.asarray(reduce_only.is_null().to_numpy(zero_copy_only=False), np.bool_)
+    return {
+        "order_start": start,
+        "order_instrument": np.where(unsaid, -1, own[code]).astype(np.int32),
+        "order_quantity": _numbers(pa, owned["quantity"], f"{where}.quantity"),
+        "order_price": _numbers(pa, owned["price"], f"{where}.price"),
+        "order_leverage": _numbers(pa, owned["leverage"], f"{where}.leverage"),
+        "order_reduce_only": _flags(reduce_only.fill_null(False), f"{where}.reduce_only"),
+    }
 
 
 def _children(pa: Any, rows: Any, needed: set[str], where: str) -> dict[str, Any]:
@@ -314,7 +358,11 @@ def _one(pa: Any, column: Any) -> Any:
 
 ROWS = 65_536
 """Purses in one row group: what a thread takes at a time, small enough for memory, large enough to cost nothing."""
-_NAMES = ["holdings.list.element.asset", "holdings.list.element.positions.list.element.symbol"]
+_NAMES = [
+    "holdings.list.element.asset",
+    "holdings.list.element.positions.list.element.symbol",
+    "holdings.list.element.orders.list.element.symbol",
+]
 """The columns worth a dictionary in Parquet: names that repeat. Figures do not."""
 
 
@@ -325,7 +373,11 @@ def book_batches(book: Book, *, rows: int = ROWS) -> Iterator[Any]:
         part = book.take(slice(start, start + rows))
         named = None if book.account_ids is None else [str(book.account_ids[number]) for number in part.account]
         account = pa.array(part.account) if named is None else pa.array(named, pa.string())
-        table = book_to_arrow(replace(part, account_ids=None)).set_column(0, "account", account).combine_chunks()
+        table = (
+            book_to_arrow(replace(part, account_ids=None), orders=book.orders > 0)
+            .set_column(0, "account", account)
+            .combine_chunks()
+        )
         yield from table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
 
 

@@ -34,6 +34,7 @@ _TEXTS = (
     "intervals.py",
     "ticking.py",
     "slots.py",
+    "resting.py",
 )
 
 
@@ -95,4 +96,5 @@ cross_bankruptcy_value = formula(formulas.cross_bankruptcy_value)
 isolated_bankruptcy_value = formula(formulas.isolated_bankruptcy_value)
 tier_amount = formula(formulas.tier_amount)
 bid_ask_value = formula(formulas.bid_ask_value)
+assuming_price = formula(formulas.assuming_price)
 headroom = formula(formulas.headroom)

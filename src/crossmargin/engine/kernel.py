@@ -77,18 +77,20 @@ def judge(
     slots, start, stop, full, pools, x, price, bid, ask, first_row, cap, rate, deduction, initial_rate,
     initial_deduction, worth,
     first_tier, tier_cap, ratio, credit, liability_ratio, liability_rate, liability_initial_rate, shared, isolated_law,
-    has_fixed, has_fee, mark_fee, initial_mark_fee, jumps,
+    has_fixed, has_fee, mark_fee, initial_mark_fee, jumps, order_margin, order_gross,
     out_equity, out_maintenance, out_headroom, out_bound, out_status, out_initial, out_level, out_kept, out_pnl,
     out_required, out_rest,
 ):  # fmt: skip
     """Judge pools ``start`` to ``stop``, or those of ``slots`` at these places. Not ``full``: equity, maintenance,
-    headroom, its bound, and whether liquidated."""
+    headroom, its bound, and whether liquidated. ``order_margin`` and ``order_gross``: what resting orders hold, one a
+    holding, or empty."""
     pool_start, laws, reasons = pools.start, pools.law, pools.reason
     position_start, assets, cash, counts, fixed = (
         pools.position_start, pools.asset, pools.cash, pools.counts, pools.fixed,
     )  # fmt: skip
     instrument, size, charged, entry = pools.instrument, pools.size, pools.charged, pools.entry
     leverage, fee = pools.leverage, pools.initial_fee
+    with_orders = len(order_margin) > 0
     with_mark_fee, with_initial_mark_fee = mark_fee.any(), initial_mark_fee.any()
     # numbers are picked pool by pool; a tuple that holds arrays would have its references counted each time
     counted, weighted = shared.counted, shared.weighted
@@ -211,6 +213,8 @@ def judge(
                 asked += share_of(max(-owned, owned * 0.0) * own_price, liability_rate[a])
             equity += equals
             maintenance += asked
+            if with_orders:
+                size_of += order_gross[h]
             gross += (abs(cash[h]) + size_of) * max(own_price, own_ask)
             terms += last - first + 1
             if full:
@@ -221,6 +225,8 @@ def judge(
                     opened += longs + shorts
                 else:
                     opened += abs(longs - shorts) if scope == _NET else max(longs, shorts)
+                if with_orders:
+                    opened += order_margin[h]
                 needed = opened * charge
                 if liability_initial_rate[a] != 0 and not pocket:
                     needed += share_of(max(-owned, owned * 0.0) * own_price, liability_initial_rate[a])

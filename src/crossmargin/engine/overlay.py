@@ -9,10 +9,11 @@ import numpy as np
 
 from crossmargin.engine.book import Book
 
-_OFFSETS = ("holding_start", "position_start")
+_OFFSETS = ("holding_start", "position_start", "order_start")
 _COLUMNS = (
     "account", "isolated", "open_orders", "asset", "amount", "bonus_credit", "use_as_collateral", "instrument",
-    "quantity", "entry_price", "leverage",
+    "quantity", "entry_price", "leverage", "order_instrument", "order_quantity", "order_price", "order_leverage",
+    "order_reduce_only",
 )  # fmt: skip
 
 
@@ -30,13 +31,14 @@ class Overlay:
         """Other rows in the names and numbers of this book; new purses may bring new accounts."""
         place = [{name: code for code, name in enumerate(names)} for names in (self.base.instruments, self.base.assets)]
         instrument = np.array([*(place[0][name] for name in rows.instruments), -1], np.int32)[rows.instrument]
+        order = np.array([*(place[0][name] for name in rows.instruments), -1], np.int32)[rows.order_instrument]
         asset = np.array([*(place[1][name] for name in rows.assets), -1], np.int32)[rows.asset]
         account = [
             self._account(purse) if purse < self.purses else self._number(rows, n) for n, purse in enumerate(purses)
         ]
         return replace(
             rows, instruments=self.base.instruments, assets=self.base.assets, instrument=instrument, asset=asset,
-            account=np.array(account, np.int64), account_ids=self._ids(),
+            order_instrument=order, account=np.array(account, np.int64), account_ids=self._ids(),
         )  # fmt: skip
 
     def _account(self, purse: int) -> int:

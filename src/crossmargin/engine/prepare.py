@@ -38,6 +38,10 @@ def prepare(account: Account, market: Market, rules: Rules, *, number: type = De
         return _Preparation(account, market, rules, number).run()
 
 
+_OPENED_BY_TABLE = ("linear_in_size", "marginal_brackets", "leverage_or_bracket")
+"""Kinds of initial margin that need an instrument's table besides the leverage."""
+
+
 class _Preparation:
     """The work of :func:`prepare`, with the faults and the missing prices found so far."""
 
@@ -320,6 +324,8 @@ class _Preparation:
             exposure.orders.append(self._order(order, contract_size, leverage, fee, exposure, slots))
         if slots.scenarios is None and (exposure.legs or slots.maintenance_margin.orders != "none"):
             self._set_maintenance(exposure, slots, where, fee)
+        elif slots.scenarios is None and slots.initial_margin.kind in _OPENED_BY_TABLE:
+            exposure.steps = self._table(exposure, slots, where)  # orders alone: what they would open is margined by it
         return exposure
 
     def _taker_fee(self, symbol: str, slots: Slots, where: str) -> Decimal:
@@ -420,7 +426,7 @@ class _Preparation:
         """Bind the maintenance rule: what of it is fixed, and which sizes are charged at the mark."""
         slot = slots.maintenance_margin
         exposure.fixed = sum((leg.close_fee for leg in exposure.legs), self.zero)
-        with_orders = None if slot.orders == "none" else _with_orders(exposure, slot.orders)
+        with_orders = None if slot.orders == "none" else _with_orders(exposure, slot)
         if slot.close_fee == "mark":
             exposure.mark_fee = self.convert(_closing_rate(slots, fee))
             exposure.fee_sizes = tuple(abs(leg.size) for leg in exposure.legs) if with_orders is None else with_orders
@@ -564,8 +570,16 @@ def _closing_rate(slots: Slots, taker_fee: Decimal) -> Decimal:
     return taker_fee if stated is None else stated
 
 
-def _with_orders(exposure: Exposure, which: str) -> tuple[Num, ...]:
-    """The sizes that fills of the resting orders could leave: longs and buys, shorts and sells; both or the larger."""
-    sizes = [leg.size for leg in exposure.legs] + [order.size for order in exposure.orders]
+def _with_orders(exposure: Exposure, slot: MaintenanceMargin) -> tuple[Num, ...]:
+    """The sizes that fills of the resting orders could leave: longs and buys, shorts and sells; both or the larger.
+
+    Where legs are charged net, fills of one side move the net size, and the larger of the two it could be is charged.
+    """
+    held = [leg.size for leg in exposure.legs]
+    sizes = held + [order.size for order in exposure.orders]
     longs, shorts = sum(size for size in sizes if size > 0), -sum(size for size in sizes if size < 0)
-    return (max(longs, shorts),) if which == "worse_side" else tuple(size for size in (longs, shorts) if size)
+    if slot.scope == "net":
+        bought = sum(order.size for order in exposure.orders if order.size > 0)
+        sold = sum(order.size for order in exposure.orders if order.size < 0)
+        longs, shorts = abs(sum(held) + bought), abs(sum(held) + sold)
+    return (max(longs, shorts),) if slot.orders == "worse_side" else tuple(size for size in (longs, shorts) if size)

@@ -21,6 +21,7 @@ from crossmargin.engine.closing import (
     enough,
     lots,
     money,
+    pocket_closed,
     with_money,
 )
 from crossmargin.engine.ray import Line, Ray, first_fall
@@ -193,6 +194,8 @@ def _pro_rata(view: View, rule: Any) -> Plan | None:
 
 
 def _take_over(view: View, rule: Any) -> Plan | None:
+    if view.pocket is not None:
+        return pocket_closed(view, view.pocket)
     taken = view.held if rule.scope == "pool" else view.held[:1]
     if not taken:
         return None
@@ -211,8 +214,8 @@ def _backstop(view: View, rule: Any) -> Plan | None:
 def _covered(view: View, *, against: str) -> Plan | None:
     """What a flat pool owes is paid in: by the fund as far as it goes, or by other traders."""
     debts = [own.asset for own in view.pool.assets if own.asset.cash < 0]
-    if view.held or view.pool.equity >= 0 or not debts:
-        return None
+    if view.held or view.pool.equity >= 0 or not debts or view.pocket is not None:
+        return None  # a pocket is taken over with its debts, or its loss is shared
 
     def debt_left(point: Num, direction: int) -> Ray:
         line = Line(point, direction, track=True)
@@ -254,6 +257,8 @@ def _auto_deleverage(view: View, rule: Any) -> Plan | None:
 
 def socialize(view: View) -> Plan | None:
     """After the programme: what nobody bears is shared by all; a pool that is not bankrupt is taken over."""
+    if view.pocket is not None:
+        return pocket_closed(view, view.pocket, shared=True)
     plan = _against_traders(view, "the programme has no more steps: the loss is shared by all")
     if plan is None and view.held:
         plan = at_bankruptcy(view, [(one, one.contracts) for one in view.held], against="insurance_fund")

@@ -48,13 +48,13 @@ def _required(value, row, cap, rate, deduction):
 def bind_rows(
     start, stop, holding_start, isolated, open_orders, position_start, asset,
     amount, bonus, use, instrument, quantity, entry_price,
-    leverage, shared_rule, isolated_rule, bad, settle, inverse, contract_size,
+    leverage, standing_in, shared_rule, isolated_rule, bad, settle, inverse, contract_size,
     taker_fee, closing_rate, size_slope, first_row, cap, rate,
     deduction, count_first, count_cap, count_rate, count_offset, asset_counts, listed, unified, orders_reason,
     with_bonus, weighted, pockets,
     cash, counts, fixed, size, entry, charged, fee, initial_fee, held, reason,
 ):  # fmt: skip
-    """Check and form every row of some purses."""
+    """Check and form every row of some purses; ``standing_in`` flags rows without a position, or is empty."""
     seen_asset = np.full(len(asset_counts), -1, np.int64)
     seen_instrument = np.full(len(contract_size), -1, np.int64)
     for purse in range(start, stop):
@@ -113,6 +113,10 @@ def bind_rows(
                 largest, largest_value, total_value = -1.0, 0.0, 0.0
                 for leg in range(i, i + legs):
                     q, price, lever = quantity[leg], entry_price[leg], leverage[leg]
+                    if len(standing_in) and standing_in[leg]:
+                        size[leg] = charged[leg] = 0.0
+                        entry[leg] = -1.0 if inverse[k] else 1.0
+                        continue
                     if not (np.isfinite(q) and np.isfinite(price)) or np.isinf(lever):
                         worst = max(worst, Reason.NOT_FINITE.value)
                         continue

@@ -14,6 +14,7 @@ from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Bytes, Floats, Offsets, Reason, Side, Status, frozen
 from crossmargin.engine.crossings import cross, slopes_now
 from crossmargin.engine.kernel import judge, share_legs
+from crossmargin.engine.orders import NO_ORDERS, held_by_orders, unpriced
 from crossmargin.engine.scenarios import BLOCK, stress_pools
 from crossmargin.engine.tables import Look, Prices, Rates, Tables, rates_of
 from crossmargin.model.market import Market
@@ -115,6 +116,9 @@ class Runner:
         equity, maintenance, room, error = state.equity, state.maintenance_margin, state.headroom, state.bound
         status, level, initial, kept = state.status, state.level, state.initial_margin, state.kept
         pnl, required, rest = state.pnl, state.required, state.rest
+        orders = NO_ORDERS, NO_ORDERS
+        if bound.resting is not None:
+            orders = held_by_orders(bound.resting, tables, rates, bound.book.holdings)
 
         def work(start: int, stop: int) -> None:
             judge(
@@ -123,8 +127,8 @@ class Runner:
                 brackets.initial_deduction, tables.worth, tables.first_tier,
                 tiers.cap, tiers.ratio, tiers.credit, tables.liability_ratio, tables.liability_rate,
                 tables.liability_initial_rate, tables.laws[0], tables.laws[1], bound.has_fixed, bound.has_fee,
-                bound.mark_fee, bound.initial_mark_fee, tables.jumps, equity, maintenance, room, error, status, initial,
-                level, kept, pnl, required, rest,
+                bound.mark_fee, bound.initial_mark_fee, tables.jumps, *orders, equity, maintenance, room, error, status,
+                initial, level, kept, pnl, required, rest,
             )  # fmt: skip
 
         in_chunks(pools, work, self.threads)
@@ -170,6 +174,10 @@ class Runner:
                 reason[lost & (pools.law == 0) & _any_below(no_index, pools.start)] = Reason.INDEX_PRICE_MISSING
             no_mark = np.isnan(rates.x[pools.instrument])
             reason[lost & _any_below(no_mark, pools.position_start[pools.start])] = Reason.MARK_PRICE_MISSING
+        for holdings, why in () if self.bound.resting is None else unpriced(self.bound.resting, tables, rates):
+            # the judge wants every price that the account names, whether or not a figure moves with it
+            rows = np.searchsorted(pools.start, holdings, side="right") - 1
+            reason[rows[reason[rows] < Reason.MARK_PRICE_MISSING]] = why
         return reason
 
     def by_position(self, state: State) -> Floats:

@@ -9,6 +9,7 @@ field of every slot is either known here or at its default, so a rule added tomo
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from crossmargin.engine import kinds
 from crossmargin.engine.columns import Bytes, Codes, Floats, Reason, frozen
 from crossmargin.errors import UnsupportedRule
-from crossmargin.model.instrument import CASH, parse_symbol
+from crossmargin.model.instrument import CASH, Symbol, parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
 from crossmargin.model.profile import Bracket, Rules, Slots
@@ -86,7 +87,7 @@ _KNOWN: Mapping[str, Mapping[str, Iterable[str] | None]] = {
         "debt_limit": _ANY,  # a note of the report
     },
     "equity": {"unrealized_pnl": _ANY, "weighted": _ANY, "bonus_credit": _ANY},
-    # a book has no open orders, so no rule for them decides
+    # what rule for orders a book can follow is said by crossmargin.engine.orders; others give their pools a reason
     "initial_margin": {"kind": tuple(_OPENING), "scope": _ANY, "close_fee": _ANY, "orders": _ANY, "multiple": _ANY},
     "maintenance_margin": {
         "kind": ("marginal_brackets", "step_brackets", "linear_in_size", "highest_rate", "fraction_of_initial"),
@@ -223,6 +224,10 @@ class Tables:
     inverse: NDArray[np.bool_]
     contract_size: Floats
     taker_fee: Floats
+    needs_fee: tuple[bool, bool]
+    """Whether a law holds fees, so that an instrument without a taker fee has no figure."""
+    contracts: tuple[Symbol | None, ...]
+    """The instruments taken apart; None for what is no contract."""
     bad: Bytes
     first_row: Codes
     last_row: Codes
@@ -320,6 +325,8 @@ class _Compiler:
             inverse=frozen([s.kind == "inverse" for s in symbols], np.bool_),
             contract_size=frozen([_number(rules.contract_size(n) if s else None) for n, s in self._named()]),
             taker_fee=frozen([_number(rules.taker_fee(n) if s else None) for n, s in self._named()]),
+            needs_fee=(_needs_fee(slots), _needs_fee(rules.slots_for(isolated=True))),
+            contracts=tuple(self.symbols),
             bad=frozen(bad, np.uint8),
             first_row=frozen(first_row, np.int32),
             last_row=frozen(last_row, np.int32),
@@ -373,10 +380,7 @@ class _Compiler:
         table = self.rules.brackets.get(name)
         if slots.initial_margin.kind == "marginal_brackets" and table and table[0].initial_rate is None:
             return Reason.NO_TABLE
-        orders = slots.initial_margin.orders
-        with_fee = slots.initial_margin.close_fee != "none" or slot.close_fee != "none"
-        with_fee = with_fee or (orders is not None and (orders.open_fee or orders.close_fee))
-        if with_fee and self.rules.taker_fee(name) is None:
+        if _needs_fee(slots) and self.rules.taker_fee(name) is None:
             return Reason.NO_FEE
         return Reason.NONE
 
@@ -433,6 +437,12 @@ class _Compiler:
         return _number(None if rule is None else getattr(rule, which))
 
 
+def _needs_fee(slots: Slots) -> bool:
+    orders = slots.initial_margin.orders
+    of_orders = orders is not None and (orders.open_fee or orders.close_fee)
+    return slots.initial_margin.close_fee != "none" or slots.maintenance_margin.close_fee != "none" or of_orders
+
+
 _SCOPES = {"per_leg": 0, "gross": 0, "net": 1, "larger_side": 2}
 
 
@@ -463,7 +473,10 @@ def _number(value: Decimal | None, default: float = np.nan) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """The market of a book as columns: one mark an instrument, one index, bid and ask rate an asset; NaN = missing."""
+    """The market of a book as columns: one mark an instrument, one index, bid and ask rate an asset; NaN = missing.
+
+    ``last_price``: one an instrument, or empty where no rule asks for it (resting sells of some venues).
+    """
 
     instruments: tuple[str, ...]
     assets: tuple[str, ...]
@@ -471,6 +484,7 @@ class Prices:
     index_price: Floats
     bid_rate: Floats
     ask_rate: Floats
+    last_price: Floats = dataclasses.field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def of(cls, market: Market, instruments: Sequence[str], assets: Sequence[str]) -> Prices:
@@ -486,11 +500,12 @@ class Prices:
             index_price=column(assets, market.index_price),
             bid_rate=column(assets, market.bid_rate),
             ask_rate=column(assets, market.ask_rate),
+            last_price=column(instruments, market.last_price) if market.last_price else frozen([]),
         )
 
     def aligned(self, names: Sequence[str], which: str) -> Floats:
         """One column in the order of other names; NaN where this market has none."""
-        own = self.instruments if which == "mark_price" else self.assets
+        own = self.instruments if which in ("mark_price", "last_price") else self.assets
         column = getattr(self, which)
         if own == tuple(names):
             return frozen(column)
@@ -509,6 +524,8 @@ class Rates(NamedTuple):
     price: Floats
     bid: Floats
     ask: Floats
+    last: Floats = frozen([])
+    """Last prices, one an instrument; empty where none is given."""
 
 
 class Look(NamedTuple):
@@ -554,12 +571,15 @@ def rates_of(tables: Tables, prices: Prices) -> Rates:
     index = usable(prices.aligned(tables.assets, "index_price")).copy()
     index[tables.reference] = 1.0
     x = frozen(price_transform(mark, tables.inverse))
+    last = frozen([])
+    if len(prices.last_price):
+        last = frozen(usable(prices.aligned(tables.instruments, "last_price")))
     if tables.rules.slots.collateral.kind != "bid_ask":
-        return Rates(x, frozen(index), frozen(index), frozen(index))
+        return Rates(x, frozen(index), frozen(index), frozen(index), last)
     bid = usable(prices.aligned(tables.assets, "bid_rate"))
     ask = usable(prices.aligned(tables.assets, "ask_rate"))
     price, bid, ask = quoted(index, bid, ask, tables.bid_buffer, tables.ask_buffer)
-    return Rates(x, frozen(price), frozen(bid), frozen(ask))
+    return Rates(x, frozen(price), frozen(bid), frozen(ask), last)
 
 
 def quoted(

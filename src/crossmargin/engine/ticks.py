@@ -24,6 +24,7 @@ from crossmargin.engine.crossed import Changes, Counters, Levels
 from crossmargin.engine.feed import Feed
 from crossmargin.engine.intervals import UNKNOWN, Figures, certify, rulebook
 from crossmargin.engine.kernel import judge
+from crossmargin.engine.orders import NO_ORDERS
 from crossmargin.engine.overlay import Overlay
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
@@ -100,6 +101,7 @@ class TickIndex:
         self._build(book, market, rules)
 
     def _build(self, book: Book, market: Market | Prices, rules: Rules | Tables) -> None:
+        book = book.without_orders()  # what they hold is not followed from tick to tick
         self._runner = Runner(book, rules, threads=self.threads)
         bound = self._runner.bound
         tables = self.tables = bound.tables
@@ -138,6 +140,7 @@ class TickIndex:
             rule.first_tier, rule.tier_cap,
             rule.ratio, rule.credit, rule.liability_ratio, rule.liability_rate, rule.liability_initial_rate,
             rule.shared, rule.isolated, True, True, rule.mark_fee, rule.initial_mark_fee, rule.jumps,
+            NO_ORDERS, NO_ORDERS,
             figures.equity, figures.maintenance, figures.headroom, figures.bound, figures.status, figures.initial,
             figures.level, figures.kept, figures.pnl, figures.required, figures.rest,
         )  # fmt: skip
@@ -413,7 +416,7 @@ class TickIndex:
             raise AccountError("update", [Fault("purses", str(numbers.tolist()), why)])
         self.settle()
         self._widen(rows)
-        coded = self._overlay.coded(rows, numbers.tolist())
+        coded = self._overlay.coded(rows.without_orders(), numbers.tolist())
         bound = bind(coded, self.tables, threads=1)
         found: list[tuple[int, int, int, int]] = []
         touched: list[int] = []

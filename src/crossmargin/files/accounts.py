@@ -124,5 +124,6 @@ def case_from(raw: Mapping[str, Any], where: str, *, profile: str | None = None,
         )
     except CrossmarginError as error:
         raise AccountError(where, error.faults) from None
-    rules = load_profile(name).on(when).with_overrides(file.instruments, file.assets)
+    law = load_profile(name)
+    rules = law.on(when).with_overrides(law.dated(file.instruments, when), file.assets)
     return Case(account, file.at(when), rules)

@@ -11,6 +11,8 @@ try:
     import sqlalchemy as sa
     from alembic import command as alembic
     from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 except ImportError as error:
     raise MissingExtra("database", f"needs {error.name}; install crossmargin[store]") from None
 
@@ -37,10 +39,26 @@ class Database:
             config.attributes["versions"] = versions
             with self.engine.begin() as connection:
                 config.attributes["connection"] = connection
+                self._refuse_newer(connection, ScriptDirectory.from_config(config), versions)
                 alembic.upgrade(config, "head")
+        except CrossmarginError:
+            self.engine.dispose()
+            raise
         except Exception as fault:
             self.engine.dispose()
             raise self.failed("cannot be opened", fault) from fault
+
+    def _refuse_newer(self, connection: sa.Connection, known: ScriptDirectory, versions: str) -> None:
+        """Refuse tables of a version that is not known here: a later one made them."""
+        context = MigrationContext.configure(connection, opts={"version_table": versions})
+        ours = {revision.revision for revision in known.walk_revisions()}
+        later = sorted(set(context.get_current_heads()) - ours)
+        if later:
+            why = (
+                f"was written by a newer crossmargin: its tables are of version {', '.join(later)}, this one knows "
+                f"them up to {known.get_current_head()}; upgrade crossmargin, or restore a copy from before"
+            )
+            raise self._error(hidden(self.where), (Fault("database", "", why),))
 
     def _made(self, where: str) -> sa.Engine:
         url = where if "://" in where else f"sqlite:///{where}"

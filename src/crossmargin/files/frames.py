@@ -2,9 +2,10 @@
 
     account       text or integer; the purses of one account stand next to each other
     isolated      whether the purse is the pocket of one isolated position
-    open_orders   whether the account has open orders, which a book does not hold
-    holdings      list of {asset, amount, bonus_credit, use_as_collateral, positions}
+    open_orders   whether the account has open orders that the book does not hold
+    holdings      list of {asset, amount, bonus_credit, use_as_collateral, positions} and, if there are some, orders
                   positions: list of {symbol, quantity, entry_price, leverage}
+                  orders: list of {symbol, quantity, price, leverage, reduce_only}
 
 :mod:`crossmargin.engine.interchange` turns such a table into a book; this door says what is wrong with a file, all of
 it at once, before anything is judged.
@@ -51,6 +52,14 @@ _HOLDING = {
     "bonus_credit": "numbers",
     "use_as_collateral": "true or false",
     "positions": "a list of structs",
+    "orders": "a list of structs",
+}
+_ORDER = {
+    "symbol": "text",
+    "quantity": "numbers",
+    "price": "numbers",
+    "leverage": "numbers",
+    "reduce_only": "true or false",
 }
 _PURSE = {
     "account": "text or integers",
@@ -58,7 +67,8 @@ _PURSE = {
     "open_orders": "true or false",
     "holdings": "a list of structs",
 }
-_BELOW = {"holdings": _HOLDING, "positions": _POSITION}
+_BELOW = {"holdings": _HOLDING, "positions": _POSITION, "orders": _ORDER}
+_OPTIONAL = ("orders",)
 
 
 def check_schema(schema: Any, where: str) -> None:
@@ -72,7 +82,7 @@ def _misfits(path: str, found: Iterable[Any], columns: Mapping[str, str]) -> Ite
     fields = list(found)
     names = [field.name for field in fields]
     for name, holds in columns.items():
-        if name not in names:
+        if name not in names and name not in _OPTIONAL:
             yield Fault(path + name, "", f"is missing; give a column of {holds}")
     for index, field in enumerate(fields):
         shown = str(field.type)[:60]

@@ -69,6 +69,20 @@ def parse_json(data: bytes, where: str, error: type[CrossmarginError]) -> Any:
     return _parsed(text, where, error, is_json=True)
 
 
+def parse_json_values(data: bytes, where: str, error: type[CrossmarginError]) -> list[Any]:
+    """Parse JSON values that stand one after another, as in a file of lines or of several answers."""
+    text = _decoded(data, where, error).strip()
+    values: list[Any] = []
+    while text:
+        try:
+            _, end = json.JSONDecoder().raw_decode(text)
+        except (ValueError, RecursionError) as problem:
+            raise error(where, f"is not valid JSON in value {len(values) + 1}: {problem}") from None
+        values.append(_parsed(text[:end], where, error, is_json=True))
+        text = text[end:].lstrip(", \t\r\n")
+    return values
+
+
 def _decoded(data: bytes, where: str, error: type[CrossmarginError]) -> str:
     try:
         return data.decode("utf-8-sig")

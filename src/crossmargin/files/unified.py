@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,7 +22,7 @@ from crossmargin.files.partial import partial_case
 from crossmargin.files.payloads.reading import UNLISTED, Parts, Path, plain_figure
 from crossmargin.files.payloads.shapes import read_payload
 from crossmargin.files.profiles import load_profile, profile_ids
-from crossmargin.files.text import parse_json, read_bytes
+from crossmargin.files.text import parse_json, parse_json_values, read_bytes
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.payment import PaidFunding
 from crossmargin.model.profile import Rules
@@ -44,6 +45,7 @@ VENUES = {
     "okx": "okx-futures",
     "phemex": "phemex-usdm",
     "weex": "weex-usdm",
+    "whitebit": "whitebit-collateral",
 }
 """Venues whose own answers are read, each with the profile that counts where no payload tells the account mode."""
 
@@ -161,7 +163,8 @@ def import_account(
 def read_payload_file(path: str) -> Any:
     """A file (``-`` = standard input) of JSON, or of what Python, JavaScript or PHP printed; numbers as written.
 
-    Raises :class:`AccountError` with what is wrong with it as JSON where it is none of these.
+    Several JSON values one after another (a value a line, or answers put together) are one list. Raises
+    :class:`AccountError` with what is wrong with it as JSON where it is none of these.
     """
     data, where = read_bytes(path, AccountError), "standard input" if path == "-" else path
     try:
@@ -169,6 +172,9 @@ def read_payload_file(path: str) -> Any:
     except AccountError:
         if data.lstrip()[:1] == b"<":
             raise
+        if data.lstrip()[:1] in (b"{", b"["):
+            with suppress(AccountError):
+                return parse_json_values(data, where, AccountError)
         try:
             return parse_notation(data.decode("utf-8-sig"))
         except ValueError as problem:

@@ -163,7 +163,8 @@ class MaintenanceMargin(Slot):
     ``rate = half_of_max_leverage`` derives each bracket's rate as 1 / (2 x max_leverage).
     ``worst_scenario``: for each coin the worst loss of everything on it together, by the profile's ``scenarios``.
     ``orders``: resting orders are charged as if filled, each side added to that side's positions (``added``), or only
-    the larger side (``worse_side``). ``close_fee_rate`` is the rate of the fee to close where it is not the taker fee.
+    the larger side (``worse_side``; with ``scope = "net"`` the larger net size that fills of one side could leave).
+    ``close_fee_rate`` is the rate of the fee to close where it is not the taker fee.
     A pool with positions or debts holds ``fixed_amount`` besides, in its own currency.
     """
 
@@ -602,15 +603,22 @@ def check_liabilities(rule: AssetRule) -> list[str]:
 
 
 class InstrumentRule(RuleNoun):
-    """What an account file says of one instrument, over the profile: contract size, brackets, fee."""
+    """What an account file says of one instrument, over the profile: contract size, brackets, fee.
+
+    ``brackets_as_of``: the profile's own table of that date, where a venue leaves positions that were opened before a
+    change under the table of their time; :meth:`Profile.dated` looks it up.
+    """
 
     symbol: AnySymbol
     contract_size: Positive | None = None
     brackets: tuple[Bracket, ...] | None = None
+    brackets_as_of: date | None = None
     taker_fee: Rate | None = None
 
     @model_validator(mode="after")
     def _table_holds(self) -> Self:
+        if self.brackets is not None and self.brackets_as_of is not None:
+            raise ValueError("brackets_as_of: is given beside brackets; give one of them")
         if self.brackets is not None:
             wrong = check_brackets(self.brackets, loose_first=True)
             if wrong:
@@ -689,9 +697,17 @@ class Rules:
     overridden: frozenset[str] = frozenset()
 
     def with_overrides(self, instruments: tuple[InstrumentRule, ...], assets: tuple[AssetRule, ...]) -> Rules:
-        """These rules with what an account file restates for single instruments and assets."""
+        """These rules with what an account file restates for single instruments and assets.
+
+        Raises :class:`ProfileError` for a table that is named by its date only and was not looked up.
+        """
         if not instruments and not assets:
             return self
+        why = "a table of another date is known to account files only; give its brackets here"
+        undated = [rule for rule in instruments if rule.brackets_as_of is not None]
+        if undated:
+            faults = [Fault(f"instruments {r.symbol}.brackets_as_of", str(r.brackets_as_of), why) for r in undated]
+            raise ProfileError(f"profile {self.profile}", faults)
         brackets, sizes, fees = dict(self.brackets), dict(self.contract_sizes), dict(self.taker_fees)
         for rule in instruments:
             if rule.brackets is not None:
@@ -804,3 +820,37 @@ class Profile:
         first = self.revisions[0].since
         fault = Fault("as_of", day.isoformat(), f"no rules are known before {first}; use a date from then on")
         raise ProfileError(f"profile {self.id}", (fault,))
+
+    def dated(self, instruments: Iterable[InstrumentRule], when: datetime | date) -> tuple[InstrumentRule, ...]:
+        """The same with every ``brackets_as_of`` looked up: the brackets of that date, for an account of ``when``.
+
+        Raises :class:`ProfileError` with every table that is not there, and with those that another rule read then
+        (whole positions instead of parts, contracts instead of values): the table alone would not be the old rule.
+        """
+        found: list[InstrumentRule] = []
+        faults: list[Fault] = []
+        for rule in instruments:
+            day = rule.brackets_as_of
+            if day is None:
+                found.append(rule)
+                continue
+            then = self.on(day) if day >= self.revisions[0].since else None
+            table = None if then is None else then.brackets.get(rule.symbol)
+            why = None
+            if then is None or table is None:
+                why = f"has no table of it then (rules are known from {self.revisions[0].since}); give its brackets"
+            elif _reading(then) != _reading(self.on(when)):
+                why = "read its tables by another rule then; a table of that time cannot stand under the present one"
+            if why is not None:
+                faults.append(Fault(f"instruments {rule.symbol}.brackets_as_of", str(day), f"{self.id} {why}"))
+                continue
+            found.append(rule.model_copy(update={"brackets": table, "brackets_as_of": None}))
+        if faults:
+            raise ProfileError(f"profile {self.id}", faults)
+        return tuple(found)
+
+
+def _reading(rules: Rules) -> tuple[tuple[str, str], ...]:
+    """How maintenance tables are read, in shared pools and in pockets."""
+    slots = (rules.slots_for(isolated=law).maintenance_margin for law in (False, True))
+    return tuple((slot.kind, slot.key) for slot in slots)

@@ -39,21 +39,26 @@ function headers(method, body) {
   return found;
 }
 
-/** One request; `body` is a value, or a text that is JSON already (a file's own digits are never re-read as floats). */
-export async function call(method, path, body, { signal, etag } = {}) {
+const isJson = (answer) => (answer.headers.get("Content-Type") ?? "").includes("json");
+
+/** One request and its answer, or the Problem it is. `etag`: only while it is that; `fresh`: only while there is none. */
+async function send(method, path, body, { etag, fresh } = {}) {
   const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
-  const more = etag ? { "If-Match": etag } : {};
+  const only = { ...(etag && { "If-Match": etag }), ...(fresh && { "If-None-Match": "*" }) };
   let answer;
   try {
-    answer = await fetch(path, { method, body: text, signal, headers: { ...headers(method, text), ...more } });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+    answer = await fetch(path, { method, body: text, headers: { ...headers(method, text), ...only } });
+  } catch {
     throw new Problem(0, { title: "No connection", detail: "the service does not answer; it is asked again by itself" });
   }
-  const type = answer.headers.get("Content-Type") ?? "";
-  const read = type.includes("json") ? await answer.json() : {};
-  if (!answer.ok) throw new Problem(answer.status, read);
-  return read;
+  if (!answer.ok) throw new Problem(answer.status, isJson(answer) ? await answer.json() : {});
+  return answer;
+}
+
+/** One request; `body` is a value, or a text that is JSON already (a file's own digits are never re-read as floats). */
+export async function call(...given) {
+  const answer = await send(...given);
+  return isJson(answer) ? answer.json() : {};
 }
 
 /** The answer of one question: `subject` is {account} or {account_id} and what else the body names. */
@@ -65,10 +70,22 @@ export const figures = (name, subject, options) =>
   call("POST", `/v1/figures/${name}`, { ...subject, ...(options ? { options } : {}) });
 
 export const accounts = async () => (await call("GET", "/v1/accounts")).accounts;
-export const account = (id) => call("GET", `/v1/accounts/${encodeURIComponent(id)}`);
-export const putAccount = (id, file) => call("PUT", `/v1/accounts/${encodeURIComponent(id)}`, file);
-export const removeAccount = (id) => call("DELETE", `/v1/accounts/${encodeURIComponent(id)}`);
-export const history = (id) => call("GET", `/v1/accounts/${encodeURIComponent(id)}/history`);
+const at = (id) => `/v1/accounts/${encodeURIComponent(id)}`;
+export const account = (id) => call("GET", at(id));
+export const removeAccount = (id) => call("DELETE", at(id));
+export const history = (id) => call("GET", `${at(id)}/history`);
+
+/** The text of a stored account with the ETag by which it is known: {text, etag}. */
+export async function stored(id) {
+  const answer = await send("GET", at(id));
+  return { text: await answer.text(), etag: answer.headers.get("ETag") };
+}
+
+/**
+ * Stores an account under a condition, so that nothing is overwritten unseen: {etag} of what it takes the place of, or
+ * {fresh: true}. A Problem of 412 says that somebody else was first.
+ */
+export const putAccount = (id, file, condition) => call("PUT", at(id), file, condition);
 
 /**
  * A runner for controls that fire faster than the service answers: one request in flight, and of those that wait only

@@ -41,3 +41,17 @@ export function rowsOf(text) {
 /** What a file is called without its ending, as an id the service takes. */
 export const idOf = (name) => name.replace(/\.[a-z]+$/i, "").replace(/[^A-Za-z0-9._:-]+/g, "-").replace(/^[^A-Za-z0-9]+/,
   "").slice(0, 100) || "account";
+
+/** JSON with a line for each entry; only blanks are touched, so every digit stays as it was written. */
+export function indented(text) {
+  let depth = 0;
+  const line = (by) => `\n${" ".repeat(depth += by)}`;
+  return text.replace(/"(?:[^"\\]|\\.)*"|\{\s*\}|\[\s*\]|[{}[\],:]|\s+/g, (token) => {
+    if (token[0] === '"') return token;
+    if (token.length > 1 && token.trim()) return token[0] + token.at(-1);
+    if (token === "{" || token === "[") return token + line(1);
+    if (token === "}" || token === "]") return line(-1) + token;
+    if (token === ",") return token + line(0);
+    return token === ":" ? ": " : "";
+  });
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -24,8 +25,13 @@ from crossmargin.apps.server.problems import Problem, show_invalid, show_problem
 from crossmargin.apps.server.routes import ROUTES
 from crossmargin.apps.server.security import Door, Guard
 from crossmargin.apps.server.settings import Settings
+from crossmargin.apps.store.retention import days_ago, forgetting
 from crossmargin.apps.store.store import Store
 from crossmargin.errors import CrossmarginError
+
+_LOG = logging.getLogger(__name__)
+_HOUR, _BETWEEN = 3600.0, 0.02
+"""Seconds between two times that old rows are forgotten, and between two steps of one: others write meanwhile."""
 
 
 def create_app(settings: Settings, store: Store) -> FastAPI:
@@ -35,9 +41,10 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     @asynccontextmanager
     async def alive(_app: FastAPI) -> AsyncIterator[None]:
         state.alerting.start()
-        begun = asyncio.create_task(work.begin())
+        beside = [asyncio.create_task(work.begin()), asyncio.create_task(forget(settings, store, work))]
         yield
-        begun.cancel()
+        for task in beside:
+            task.cancel()
         await run_in_threadpool(state.alerting.stop)
         work.close()
         if state.books is not None:
@@ -72,6 +79,18 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     app.add_middleware(Door, settings=settings, meter=state.meter)
     app.get("/openapi.json", include_in_schema=False)(lambda: described(app))
     return app
+
+
+async def forget(settings: Settings, store: Store, work: Work) -> None:
+    """Once an hour forget what is older than the service keeps, in small steps on the lane of changes."""
+    while settings.keep_days:
+        steps = forgetting(store, days_ago(settings.keep_days))
+        try:
+            while await work.run(next, steps, None, lane="change") is not None:
+                await asyncio.sleep(_BETWEEN)
+        except (Problem, CrossmarginError) as error:  # too much waits, or the store cannot be written: next time
+            _LOG.warning("what is older than %d days is not forgotten now: %s", settings.keep_days, error)
+        await asyncio.sleep(_HOUR)
 
 
 def alerting_of(settings: Settings, store: Store, hub: Hub) -> Alerting:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from crossmargin.apps.server.settings import Settings
@@ -14,6 +15,12 @@ _HEAD, _TAIL = '{"type": "accounts", "accounts": [', "]}"
 """What is around the row of an account (published under the key ("account", id)) in its message."""
 _MERGED = 64 * 1024
 """Accounts are put into one message up to so many characters."""
+
+
+@lru_cache(maxsize=64)
+def _together(rows: tuple[str, ...]) -> str:
+    """One message of many rows: one text for everybody who is told the same."""
+    return _HEAD + ", ".join(rows) + _TAIL
 
 
 def _is_row(key: object, text: str) -> bool:
@@ -72,7 +79,7 @@ class Listener:
                 break
             del self._waiting[key]
             rows.append(more[len(_HEAD) : -len(_TAIL)])
-        return text if len(rows) == 1 else _HEAD + ", ".join(rows) + _TAIL
+        return text if len(rows) == 1 else _together(tuple(rows))
 
 
 class Hub:

@@ -45,8 +45,8 @@ class Work:
     """What takes time, in lanes: quick questions, slow ones, and changes of what is stored.
 
     Whoever asks, prices and accounts come in on a lane of their own, and slow questions never keep quick ones waiting.
-    Questions are answered in processes of their own where the service has such (``workers``): threads share one
-    processor, and prices would wait for whoever computes.
+    Where the service has processes (``workers``), questions are answered in some that give way to all else, and changes
+    are judged in one that does not: threads share one processor, and prices would wait for whoever computes or talks.
 
     After the time limit of its lane the caller gets an answer. What still waits by then is not begun, what a process
     works at is stopped; a thread cannot be stopped: its place is free again only when the work ends. When too much is
@@ -79,10 +79,20 @@ class Work:
             return await self.run(work, *given, lane=lane)
         return await self._in(crew.threads, lane, crew.ask, work, *given)
 
+    def beside(self, work: Callable[..., T], *given: Any) -> T:
+        """What ``work`` answers in the process of changes, for a thread of that lane; ``work`` is as in :meth:`apart`.
+
+        Without processes, and until the first is there, it is done in the thread itself.
+        """
+        crew = self.crews.get("change")
+        return work(*given) if crew is None or not crew.began.is_set() else crew.ask(work, *given)
+
     async def begin(self) -> None:
-        """Start the processes of quick questions, and wait for the first."""
-        while self._workers and not self._crew("quick").began.is_set():
-            await asyncio.sleep(0.05)
+        """Start the process of changes and those of quick questions, and wait for the first of each."""
+        if self._workers:
+            crews = [self._crew("change"), self._crew("quick")]
+            while not all(crew.began.is_set() for crew in crews):
+                await asyncio.sleep(0.05)
 
     async def _in(self, pool: Executor, lane: Lane, work: Callable[..., T], *given: Any) -> T:
         if self.pending[lane] >= self._most:
@@ -105,9 +115,10 @@ class Work:
         return self._pools[lane]
 
     def _crew(self, lane: Lane) -> Crew:
-        """The processes of a lane; slow questions have one of their own."""
+        """The processes of a lane; slow questions have one of their own, and changes one that gives way to nobody."""
         if lane not in self.crews:
-            self.crews[lane] = Crew(lane, self._workers if lane == "quick" else 1, self._limits[lane])
+            count = self._workers if lane == "quick" else 1
+            self.crews[lane] = Crew(lane, count, self._limits[lane], gives_way=lane != "change")
         return self.crews[lane]
 
     def _done(self, done: asyncio.Future[T], lane: Lane) -> None:

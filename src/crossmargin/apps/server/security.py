@@ -19,6 +19,7 @@ from crossmargin.apps.server.limits import Buckets, Work
 from crossmargin.apps.server.metrics import Meter
 from crossmargin.apps.server.problems import Problem
 from crossmargin.apps.server.settings import LOCAL, Settings
+from crossmargin.apps.server.state import state_of
 from crossmargin.apps.store.store import Store, digest
 from crossmargin.apps.store.tokens import Token, use_token
 
@@ -104,7 +105,7 @@ def _unknown(why: str) -> Problem:
 
 def _needs(scope: ScopeName) -> Callable[[HTTPConnection], Awaitable[Caller]]:
     async def allowed(connection: HTTPConnection) -> Caller:
-        caller: Caller = await connection.app.state.guard.caller(connection)
+        caller: Caller = await state_of(connection).guard.caller(connection)
         if scope not in caller.scopes:
             raise Problem(403, "scope", "The token does not allow this", f"it needs the scope {scope}")
         return caller

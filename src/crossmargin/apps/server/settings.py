@@ -23,6 +23,9 @@ class Settings:
     ``ahead``: seconds that prices may be ahead of this machine's clock; later ones are not taken for prices of now.
     ``monitor``: a monitor.toml whose channels alerts are sent to (None = the log).
     ``workers``: processes that answer questions beside the one that keeps accounts (0 = threads of that one).
+    ``connections``: at one time, streams among them; who comes when there are so many is told to come back.
+    ``keep_days``: age in days from which history, the snapshots that only it names, and answers under idempotency keys
+    are forgotten (0 = never).
     ``journal``: the books of record that are open to commands, and ``journal_tenant`` whose they are.
     """
 
@@ -41,6 +44,8 @@ class Settings:
     threads: int = 4
     workers: int = 0
     waiting: int = 256
+    connections: int = 4096
+    keep_days: int = 0
     stale_after: float = 900.0
     ahead: float = 60.0
     journal: str | None = None

@@ -20,16 +20,19 @@ from crossmargin.apps.server.problems import Problem
 T = TypeVar("T")
 _AGAIN = 1.0
 """Seconds until another process is tried where one did not start."""
+_LAST = 10
+"""How far processes of questions give way: a flood of them has only the time that prices and books leave."""
 
 
 class Worker:
     """One process and the connection to it. It ends with the service: nobody is at the other end any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, gives_way: bool) -> None:
+        """``gives_way``: whether whatever else this machine does goes before its work."""
         # a fork would take threads' locks with it as they are
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
-        self._process = context.Process(target=answering, args=(theirs,), daemon=True)
+        self._process = context.Process(target=answering, args=(theirs, gives_way), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -62,9 +65,9 @@ class Worker:
 class Crew:
     """The workers of a lane, and a thread for each that waits for its answers."""
 
-    def __init__(self, name: str, count: int, seconds: float) -> None:
+    def __init__(self, name: str, count: int, seconds: float, *, gives_way: bool = True) -> None:
         """``seconds``: what takes longer is stopped."""
-        self._seconds = seconds
+        self._seconds, self._gives_way = seconds, gives_way
         self._idle: SimpleQueue[Worker | None] = SimpleQueue()
         self._workers: set[Worker] = set()
         self._ended = threading.Event()
@@ -114,7 +117,7 @@ class Crew:
     def _hire(self) -> None:
         """Start a process, again and again until one starts."""
         while not self._ended.is_set():
-            worker = Worker()
+            worker = Worker(gives_way=self._gives_way)
             self._workers.add(worker)
             if self._ended.is_set():  # it began while the crew was ended
                 worker.end()
@@ -139,13 +142,14 @@ def _gone() -> Problem:
 # in the process -------------------------------------------------------------------------------------------------------
 
 
-def answering(asked: Connection) -> None:
+def answering(asked: Connection, gives_way: bool) -> None:
     """Answer what is asked, until nobody is there to ask."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the service
     import_module("crossmargin.apps.server.routes.figures")
-    if hasattr(os, "nice"):
+    import_module("crossmargin.apps.server.routes.prices")
+    if gives_way and hasattr(os, "nice"):
         with suppress(OSError):  # a system that forbids it
-            os.nice(5)  # prices and books go first
+            os.nice(_LAST)
     with suppress(EOFError, OSError):
         asked.send(None)
         while True:

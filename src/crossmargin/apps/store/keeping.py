@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from crossmargin.apps.store.store import Store, Stored
+from crossmargin.apps.store.store import Ready, Store, Stored
 from crossmargin.apps.summary import Summary, summary
 from crossmargin.errors import CrossmarginError
 from crossmargin.files.accounts import case_from
@@ -43,8 +43,12 @@ def rejudged(raw: Mapping[str, Any], before: Mapping[str, Any]) -> Judged:
         return Judged(before["id"], json.dumps(raw, ensure_ascii=False), told)
 
 
-def keep(store: Store, tx: Any, tenant: str, ready: Judged) -> Stored:
-    """Keep a judged account as it is now."""
-    told = ready.summary
+def keep(store: Store, tx: Any, tenant: str, *ready: Judged) -> list[Stored]:
+    """Keep judged accounts as they are now, in their order."""
+    return store.put_accounts(tx, tenant, [_ready(one) for one in ready])
+
+
+def _ready(one: Judged) -> Ready:
+    told = one.summary
     moment = {name: told[name] for name in ("currency", "equity", "maintenance_margin", "headroom", "status")}
-    return store.put_account(tx, tenant, ready.id, ready.file, json.dumps(told, ensure_ascii=False), moment)
+    return Ready(one.id, one.file, json.dumps(told, ensure_ascii=False), moment)

@@ -19,6 +19,8 @@ from crossmargin.apps.store.tables import ACCOUNTS, ANSWERS, AUDIT, HISTORY, SNA
 from crossmargin.errors import StoreError
 from crossmargin.files.database import Database, sa
 
+_AT_ONCE = 500
+"""Accounts named in one statement: databases bound how many values it may have."""
 GENESIS = "0" * 64
 """What the first record of an audit log is chained to."""
 
@@ -30,6 +32,15 @@ class Stored(NamedTuple):
     snapshot: str
     taken_at: str
     summary: str
+
+
+class Ready(NamedTuple):
+    """An account to be stored: its file and its verdict as JSON, and the figures of :class:`Moment` by name."""
+
+    id: str
+    file: str
+    summary: str
+    moment: Mapping[str, Any]
 
 
 class Moment(NamedTuple):
@@ -128,6 +139,13 @@ class Store:
         query = ACCOUNTS.select().where(ACCOUNTS.c.tenant == tenant).order_by(ACCOUNTS.c.id)
         return [Stored(*row[1:]) for row in tx.execute(query)]
 
+    def files(self, tx: sa.Connection, tenant: str) -> list[tuple[Stored, str]]:
+        """The accounts of a tenant, by id, each with its account file."""
+        of = (SNAPSHOTS.c.tenant == ACCOUNTS.c.tenant, SNAPSHOTS.c.account == ACCOUNTS.c.id)
+        query = sa.select(ACCOUNTS, SNAPSHOTS.c.file).where(ACCOUNTS.c.tenant == tenant)
+        query = query.where(*of, SNAPSHOTS.c.id == ACCOUNTS.c.snapshot).order_by(ACCOUNTS.c.id)
+        return [(Stored(*row[1:-1]), row[-1]) for row in tx.execute(query)]
+
     def account(self, tx: sa.Connection, tenant: str, account: str) -> Stored | None:
         """One account of a tenant."""
         query = ACCOUNTS.select().where(ACCOUNTS.c.tenant == tenant, ACCOUNTS.c.id == account)
@@ -142,24 +160,43 @@ class Store:
         found: str | None = tx.execute(query).scalar()
         return found
 
-    def put_account(
-        self, tx: sa.Connection, tenant: str, account: str, file: str, summary: str, moment: Mapping[str, Any]
-    ) -> Stored:
-        """Store the account as it is now and a moment of its history; ``moment``: the fields of :class:`Moment`."""
-        stored = Stored(account, digest(file), now(), summary)
-        row = {"tenant": tenant, **stored._asdict()}
-        if self.account(tx, tenant, account) is None:
-            tx.execute(ACCOUNTS.insert(), row)
-        else:
-            where = (ACCOUNTS.c.tenant == tenant, ACCOUNTS.c.id == account)
-            tx.execute(ACCOUNTS.update().where(*where).values(**stored._asdict()))
-        if self.snapshot(tx, tenant, account, stored.snapshot) is None:
-            tx.execute(SNAPSHOTS.insert(), {"tenant": tenant, "account": account, "id": stored.snapshot, "file": file})
-        of = (HISTORY.c.tenant == tenant, HISTORY.c.account == account)
-        last = tx.execute(sa.select(sa.func.max(HISTORY.c.seq)).where(*of)).scalar() or 0
-        made = {"tenant": tenant, "account": account, "seq": last + 1, "taken_at": stored.taken_at}
-        tx.execute(HISTORY.insert(), {**moment, **made, "snapshot": stored.snapshot})
-        return stored
+    def put_accounts(self, tx: sa.Connection, tenant: str, ready: Sequence[Ready]) -> list[Stored]:
+        """Store accounts as they are now, each with a moment of its history: a few statements, however many they are.
+
+        No account may stand twice among them.
+        """
+        made = [Stored(one.id, digest(one.file), now(), one.summary) for one in ready]
+        last: dict[str, int] = {}
+        files: set[tuple[str, str]] = set()
+        for start in range(0, len(made), _AT_ONCE):
+            part = made[start : start + _AT_ONCE]
+            where = (ACCOUNTS.c.tenant == tenant, ACCOUNTS.c.id.in_([one.id for one in part]))
+            last.update(
+                (row[0], row[1] or 0) for row in tx.execute(sa.select(ACCOUNTS.c.id, _LAST_MOMENT).where(*where))
+            )
+            named = sa.tuple_(SNAPSHOTS.c.account, SNAPSHOTS.c.id).in_([(one.id, one.snapshot) for one in part])
+            query = sa.select(SNAPSHOTS.c.account, SNAPSHOTS.c.id).where(SNAPSHOTS.c.tenant == tenant, named)
+            files.update((row[0], row[1]) for row in tx.execute(query))
+        rows = [{"of": tenant, "which": one.id, "tenant": tenant, **one._asdict()} for one in made]
+        _execute(tx, _RENEWED, [row for row in rows if row["id"] in last])
+        _execute(tx, ACCOUNTS.insert(), [row for row in rows if row["id"] not in last])
+        both = list(zip(ready, made, strict=True))
+        _execute(
+            tx,
+            SNAPSHOTS.insert(),
+            [
+                {"tenant": tenant, "account": now.id, "id": now.snapshot, "file": one.file}
+                for one, now in both
+                if (now.id, now.snapshot) not in files
+            ],
+        )
+        moments = [
+            Moment(now.taken_at, now.snapshot, **one.moment)._asdict()
+            | {"tenant": tenant, "account": now.id, "seq": last.get(now.id, 0) + 1}
+            for one, now in both
+        ]
+        _execute(tx, HISTORY.insert(), moments)
+        return made
 
     def delete_account(self, tx: sa.Connection, tenant: str, account: str) -> None:
         """Forget an account with its snapshots and its history; what was done to it stays in the audit log."""
@@ -216,6 +253,26 @@ class Store:
                     return place
                 previous = record.hash
         return None
+
+
+_LAST_MOMENT = (
+    sa.select(sa.func.max(HISTORY.c.seq))
+    .where(HISTORY.c.tenant == ACCOUNTS.c.tenant, HISTORY.c.account == ACCOUNTS.c.id)
+    .correlate(ACCOUNTS)
+    .scalar_subquery()
+)
+"""The place of an account's last moment: one look at the end of its index, however long its history is."""
+_RENEWED = (
+    ACCOUNTS.update()
+    .where(ACCOUNTS.c.tenant == sa.bindparam("of"), ACCOUNTS.c.id == sa.bindparam("which"))
+    .values({name: sa.bindparam(name) for name in ("snapshot", "taken_at", "summary")})
+)
+
+
+def _execute(tx: sa.Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
+    """One statement for every row; nothing for none."""
+    if rows:
+        tx.execute(statement, rows)
 
 
 _ONE_BY_ONE = sa.text("SELECT pg_advisory_xact_lock('audit'::regclass::oid::int, hashtext(:tenant))")

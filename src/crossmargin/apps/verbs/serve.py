@@ -68,6 +68,19 @@ def serve(
     workers: Annotated[
         int, typer.Option("--workers", min=0, max=64, help="Processes that answer questions; 0: threads instead.")
     ] = 1,
+    connections: Annotated[
+        int, typer.Option("--connections", min=1, help="Connections at one time, streams too; who comes then gets 503.")
+    ] = 4096,
+    keep_days: Annotated[
+        int,
+        typer.Option(
+            "--keep-days",
+            min=0,
+            max=36500,
+            metavar="DAYS",
+            help="Forget history and snapshots that are older, never what an account is now; 0: keep all.",
+        ),
+    ] = 400,
     journal: Annotated[
         str | None,
         typer.Option(
@@ -100,6 +113,8 @@ def serve(
             slow_timeout=slow_timeout,
             monitor=None if monitor is None else str(monitor),
             workers=workers,
+            connections=connections,
+            keep_days=keep_days,
             journal=journal,
             journal_tenant=journal_tenant,
         )
@@ -118,6 +133,7 @@ def _run(settings: Settings, store: Store, *, browser: bool) -> None:
         import uvicorn
 
         from crossmargin.apps.server.app import create_app
+        from crossmargin.apps.server.connections import KEEP_ALIVE_SECONDS, PING_SECONDS, Requests, Streaming
     except ImportError as error:
         raise MissingExtra("serve", f"needs {error.name}; install crossmargin[server]") from None
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -151,7 +167,14 @@ def _run(settings: Settings, store: Store, *, browser: bool) -> None:
     config = uvicorn.Config(
         create_app(settings, store),
         log_level="warning",
+        http=Requests,
+        ws=Streaming,
         ws_max_size=settings.most_message,
+        ws_per_message_deflate=False,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        limit_concurrency=settings.connections + 1,  # the one that asks is among them
         server_header=False,
         timeout_graceful_shutdown=3,
     )
@@ -200,7 +223,7 @@ def _seed(store: Store, tenant: str) -> None:
     ready = [judged({**raw, "id": name}, name, title=title) for name, title, raw in examples()]
     with store.changing() as tx:
         for one in ready:
-            stored = keep(store, tx, tenant, one)
+            (stored,) = keep(store, tx, tenant, one)
             store.audit(tx, tenant, "crossmargin serve", "account.put", one.id, after=stored.snapshot)
 
 

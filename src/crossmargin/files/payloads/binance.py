@@ -12,7 +12,7 @@ from crossmargin.files.payloads.reading import Parts, Position, Row, divided, sh
 from crossmargin.files.payloads.symbols import unified
 
 _SKIP = (
-    "adl feeTier feeBurn canTrade canDeposit canWithdraw tradeGroupId maxNotional maxNotionalValue maxQty "
+    "adl adlQuantile feeTier feeBurn canTrade canDeposit canWithdraw tradeGroupId maxNotional maxNotionalValue maxQty "
     "breakEvenPrice bidNotional askNotional marginAvailable maxWithdrawAmount isAutoAddMargin crossMargin marginAsset "
     "openOrderInitialMargin totalOpenOrderInitialMargin totalPositionInitialMargin totalCrossWalletBalance "
     "totalCrossUnPnl crossUnPnl positionInitialMargin initialMargin accountAlias"
@@ -147,6 +147,7 @@ def position(row: Row, parts: Parts) -> Position | None:
     own.report_liquidation(row, "liquidationPrice")
     wallet, margin = row.number("isolatedWallet"), row.number("isolatedMargin")
     mode = row.text("marginType")
+    row.skip("isolated")
     isolated = mode == "isolated" if mode else row.flag("isolated") or bool(wallet or margin)
     if not isolated:
         return None

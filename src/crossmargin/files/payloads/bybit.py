@@ -17,16 +17,23 @@ _SKIP = (
 
 
 def wallet(row: Row, parts: Parts) -> None:
-    """One account of ``GET /v5/account/wallet-balance`` (UNIFIED), coins inside, or the wallet stream."""
-    row.skip("accountType", "accountLTV", "totalEquity", "creationTime", "accountIMRateByMp", "accountMMRateByMp")
+    """One account of ``GET /v5/account/wallet-balance``, coins inside, or the wallet stream.
+
+    A classic account (CONTRACT) has figures of single coins only.
+    """
+    row.skip("accountLTV", "totalEquity", "creationTime", "accountIMRateByMp", "accountMMRateByMp")
     row.skip("totalInitialMarginByMp", "totalMaintenanceMarginByMp", "spotHedgingStatus", "haircutLoss")
-    parts.profile("bybit-uta")
+    classic = row.text("accountType") == "CONTRACT"
+    parts.profile("bybit-classic" if classic else "bybit-uta")
     parts.seen(row.number("time", "creationTime"))
     coins = list(row.rows("coin"))
     if coins:
         parts.lists.add("balances")
     for coin in coins:
         _coin(coin, parts)
+    if classic:  # its totals of the account are blank
+        row.skip_all()
+        return
     for name, field in {
         "collateral_value": "totalWalletBalance",
         "unrealized_pnl": "totalPerpUPL",
@@ -75,7 +82,8 @@ def position(row: Row, parts: Parts) -> None:
     if symbol is None:
         return
     side = {"1": "long", "2": "short"}.get(row.text("positionIdx") or "0", "net")
-    sold = (row.text("side") or ("Sell" if side == "short" else "Buy")) == "Sell"
+    sold = row.sold("side") if side == "net" else side == "short"
+    row.skip("side")
     own = parts.position(symbol, None if size is None else -size if sold else size, side)
     own.put("entry_price", row.number("avgPrice", "entryPrice") or None)
     own.put("leverage", row.number("leverage") or None)
@@ -115,6 +123,7 @@ def ticker(row: Row, parts: Parts) -> None:
 SHAPES = (
     shape("bybit-wallet", "totalMarginBalance totalMaintenanceMargin accountMMRate", wallet),
     shape("bybit-position", "symbol avgPrice positionIM positionMM", position),
+    shape("bybit-position-no-average", "symbol entryPrice positionIdx positionIM positionMM", position),
     shape("bybit-position-older", "symbol size entryPrice tradeMode positionBalance", position),
     shape("bybit-collateral-info", "currency marginCollateral collateralSwitch", collateral_info),
     shape("bybit-ticker", "symbol markPrice indexPrice fundingRate openInterestValue", ticker),

@@ -27,14 +27,17 @@ def position(row: Row, parts: Parts) -> None:
     if contracts == 0:
         row.skip_all()
         return
-    side = row.text("side") or "long"
-    quantity = None if contracts is None else -abs(contracts) if side == "short" else abs(contracts)
-    own = parts.position(symbol, quantity, side if row.flag("hedged") else "net")
+    short = contracts is not None and (contracts < 0 or row.sold("side"))
+    row.skip("side")
+    quantity = None if contracts is None else -abs(contracts) if short else abs(contracts)
+    own = parts.position(symbol, quantity, ("short" if short else "long") if row.flag("hedged") else "net")
     own.put("entry_price", row.number("entryPrice") or None)
     leverage = row.number("leverage")
     own.put("leverage", leverage if leverage and leverage > 0 else None)
     own.mark(row.number("markPrice"))
     parts.seen(row.number("timestamp"))
+    if not row.raw.get("timestamp"):
+        parts.seen_text(row.text("datetime"))
     size = row.number("contractSize")
     if size:
         own.instrument("contract_size", size)

@@ -51,7 +51,8 @@ def state(row: Row, parts: Parts) -> None:
 def lone_position(row: Row, parts: Parts) -> None:
     """One position on its own."""
     parts.profile("hyperliquid", "position")
-    _position(row, parts)
+    row.skip("type")
+    _position(row.row("position") or row, parts)
 
 
 def _position(row: Row, parts: Parts) -> Decimal:
@@ -179,5 +180,6 @@ def spot_state(row: Row, parts: Parts) -> None:
 SHAPES = (
     shape("hyperliquid-state", "assetPositions marginSummary", state),
     shape("hyperliquid-position", "coin szi entryPx positionValue", lone_position),
-    shape("hyperliquid-spot-state", "balances", spot_state, without="assets"),
+    shape("hyperliquid-asset-position", "position type", lone_position, without="symbol coin"),
+    shape("hyperliquid-spot-state", "balances", spot_state, without="assets accountType user_id total makerCommission"),
 )

@@ -28,7 +28,10 @@ def position(row: Row, parts: Parts) -> None:
     symbol = row.symbol("underscored", "symbol")
     if symbol is None:
         return
-    side = "short" if row.text("positionType") == "2" else "long"
+    kind = row.text("positionType")
+    if kind not in ("1", "2"):
+        parts.fault(f"{row.path}.positionType", kind, "must be 1 (long) or 2 (short): the size has no sign")
+    side = "short" if kind == "2" else "long"
     isolated = row.text("openType") == "1"
     quantity = None if volume is None else -volume if side == "short" else volume
     own = parts.position(symbol, quantity, side, tag="")

@@ -115,9 +115,13 @@ class Parts:
         return tuple(sorted(re.sub(r"\[[0-9]+\]", "[]", path) for path in left))
 
     def put(self, *path: str, value: Any) -> None:
-        """State a field; None is not stated."""
-        if value is not None:
-            self.stated[path] = value
+        """State a field; None is not stated. A balance that stands twice with other figures is of two moments."""
+        if value is None:
+            return
+        if path[0] == "balances" and self.stated.get(path, value) != value:
+            why = "stand in one payload; an account has one, so give the answers of one moment"
+            self.fault(".".join(path), f"{self.stated[path]} and {value}", why)
+        self.stated[path] = value
 
     def profile(self, name: str, told_by: Literal["position", "borrowing", "account", "mode"] = "account") -> None:
         """Say which account mode this is of: a position may be of several, an account tells, a setting decides."""
@@ -138,6 +142,15 @@ class Parts:
         found = moment(time)
         if found is not None:
             self.times.append(found)
+
+    def seen_text(self, time: str | None) -> None:
+        """A time in the payload as ISO text with its zone; a text that is none is no time."""
+        try:
+            when = datetime.fromisoformat(time or "")
+        except ValueError:
+            return
+        if when.tzinfo is not None:
+            self.times.append(when.astimezone(UTC).isoformat().replace("+00:00", "Z"))
 
     def report(self, figure: str, value: Decimal | None, source: str) -> None:
         """Keep a figure of the venue under our name; None is not reported."""
@@ -337,6 +350,15 @@ class Row:
             self.parts.fault(f"{self.path}.{names[0]}", None, "is missing or null; a figure cannot be guessed")
             return Decimal(0)
         return value
+
+    def sold(self, *names: str) -> bool:
+        """Whether the first of these fields that tells a side says short; that none does is a fault, never a long."""
+        told = [(self.text(name) or "").lower() for name in names if name in self.raw]
+        known = [side in ("short", "sell") for side in told if side in ("long", "short", "buy", "sell")]
+        if not known:
+            why = "tells no side, and the size has no sign: a position of unknown side is neither long nor short"
+            self.parts.fault(f"{self.path}.{names[0]}", told[0] if told else None, why)
+        return bool(known) and known[0]
 
     def text(self, *names: str) -> str | None:
         """The first of these fields that holds a text."""

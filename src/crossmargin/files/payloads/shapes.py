@@ -21,6 +21,7 @@ from crossmargin.files.payloads import (
     orders,
     smaller,
     weex,
+    whitebit,
 )
 from crossmargin.files.payloads.reading import Parts, Shape, printed_number
 
@@ -32,6 +33,7 @@ SHAPES: tuple[Shape, ...] = (
     *okx.SHAPES,
     *bingx.SHAPES,
     *weex.SHAPES,
+    *whitebit.SHAPES,
     *mexc.SHAPES,
     *smaller.SHAPES,
     *gate.SHAPES,
@@ -69,6 +71,8 @@ _INSIDE = (
     "dexToClearinghouseState",
     "spotState",
 )
+_OF_REQUEST = ("rateLimits", "rateLimit", "retExtInfo", "pagination", "request", "headers")
+"""Tables of an envelope that are of the request, not of the account."""
 
 
 def shape_names(venue: str | None = None) -> tuple[str, ...]:
@@ -121,7 +125,25 @@ def _inside(value: Mapping[str, Any], where: str, parts: Parts, forced: str | No
     for time in ("time", "timestamp", "ts"):
         parts.seen(_number(value.get(time)))
     read = [not inner or _read(inner, where, parts, forced) for inner in inside]
-    return bool(read) and all(read)
+    others = [name for name in value if name not in (*_INSIDE, *_OF_REQUEST)]
+    named = [_by_name(name, value[name], where, parts, forced) for name in others]
+    return all(read) and (bool(read) or any(named))
+
+
+def _by_name(name: str, inner: Any, where: str, parts: Parts, forced: str | None) -> bool:
+    """Read what stands under a name of the user's own: an answer beside others, or a position under its symbol.
+
+    What holds tables and is no answer that is known is told as not understood, never passed over.
+    """
+    tables = inner if isinstance(inner, list | tuple) else [inner]
+    if not tables or not all(isinstance(table, Mapping) and table for table in tables):
+        return False
+    own = Parts()
+    if _read(inner, f"{where}.{name}", own, forced):
+        _add(parts, own)
+        return True
+    parts.row({name: inner}, where)
+    return False
 
 
 def _number(value: Any) -> Decimal | None:
@@ -162,7 +184,10 @@ def _apply(found: Shape, value: Mapping[str, Any], where: str, parts: Parts) -> 
 
 def _add(parts: Parts, own: Parts) -> None:
     for key, value in own.stated.items():
-        parts.stated[key] = value
+        if key[0] == "positions" and key[-1] == "symbol" and key in parts.stated:
+            parts.fault(".".join(key[:-1]), "", "stands twice in one payload; a venue keeps one, add them up")
+        parts.put(*key, value=value)
+    parts.faults += own.faults
     for key, (value, words) in own.derived.items():
         parts.derive(*key, value=value, words=words)
     for key, (amount, words) in own.added.items():
@@ -182,8 +207,8 @@ def _refusal(value: Mapping[str, Any], where: str) -> None:
     """An envelope that says no is an error with the venue's own words, never an empty account."""
     for name in _CODES:
         code = value.get(name)
-        if code is None or str(code).lower() in _GOOD:
-            continue
+        if code is None or str(code).lower() in _GOOD or (name == "status" and str(code).isdigit()):
+            continue  # a status in digits is a state, of an account or of a subscription
         words = next((str(value[word]) for word in _WORDS if value.get(word)), "no reason given")
         raise AccountError(where, (Fault(name, str(code), f"the venue refused: {words[:200]}"),))
     problem = value.get("error")

@@ -11,8 +11,13 @@ from crossmargin.files.payloads.reading import Parts, Position, Row, divided, pl
 from crossmargin.files.payloads.symbols import asset_code
 
 
-def _start(row: Row, parts: Parts, profile: str, style: str, size: str, *names: str) -> Position | None:
-    """The part that every venue's position has: a size, a symbol, and nothing where the size is 0."""
+def _start(
+    row: Row, parts: Parts, profile: str, style: str, size: str, *names: str, signed: bool = False
+) -> Position | None:
+    """The part that every venue's position has: a size, a symbol, and nothing where the size is 0.
+
+    ``signed``: the size is below 0 for a short of one-way mode; elsewhere a side must be told.
+    """
     parts.lists.add("positions")
     parts.profile(profile, "position")
     quantity = row.number(size)
@@ -22,15 +27,17 @@ def _start(row: Row, parts: Parts, profile: str, style: str, size: str, *names: 
     symbol = row.symbol(style, *names)
     if symbol is None:
         return None
-    side = (row.text("holdSide", "posSide", "position_side", "positionSide", "side") or "net").lower()
-    direction = (row.text("direction") or "").lower()
-    short = side in ("short", "sell") or direction == "sell"
+    side = (row.text(*_SIDES) or "net").lower()
+    row.skip("side", "direction")
+    short = side in ("short", "sell") if signed else row.sold(*_SIDES, "direction")
     mode = row.raw.get("posMode", row.raw.get("holdMode", "hedge_mode"))
     hedged = side in ("long", "short") and mode in ("hedge_mode", "double_hold")
     if quantity is not None and short:
         quantity = -abs(quantity)
     return parts.position(symbol, quantity, side if hedged else "net")
 
+
+_SIDES = ("holdSide", "posSide", "position_side", "positionSide", "side")
 
 _BITGET_SKIP = (
     "openDelegateSize openDelegateCount available locked frozen achievedProfits marginRatio marginRate cTime "
@@ -46,7 +53,8 @@ def bitget_position(row: Row, parts: Parts) -> None:
     Sizes are coins in every version, whatever contract size a client keeps.
     """
     row.skip(_BITGET_SKIP)
-    own = _start(row, parts, "bitget-usdm", "bitget", "total", "symbol", "instId")
+    profile = "bitget-unified" if "positionBalance" in row.raw else "bitget-usdm"
+    own = _start(row, parts, profile, "bitget", "total", "symbol", "instId")
     if own is None:
         return
     entry, gain = row.number("openPriceAvg", "averageOpenPrice", "avgPrice"), row.number(*_BITGET_GAIN)
@@ -82,6 +90,30 @@ def bitget_account(row: Row, parts: Parts) -> None:
     row.skip_all()
 
 
+def bitget_unified_account(row: Row, parts: Parts) -> None:
+    """Bitget: the unified account (``GET /api/v3/account/assets`` or its stream), coins inside; totals are in USD."""
+    row.skip("accountEquity usdtEquity btcEquity unrealisedPnl unrealisedPnL usdtUnrealisedPnl btcUnrealizedPnl")
+    row.skip("totalEquity positionMgnRatio")
+    parts.lists.add("balances")
+    parts.profile("bitget-unified")
+    for coin in (*row.rows("assets"), *row.rows("coin")):
+        name, amount, debt = coin.need_text("coin"), coin.number("balance"), coin.number("debt", "debts", "borrow")
+        if amount is not None:
+            parts.put("balances", name, "wallet_balance", value=amount - (debt or Decimal(0)))
+        parts.put("balances", name, "locked", value=coin.number("locked") or None)
+        parts.put("balances", name, "bonus_credit", value=coin.number("bonus") or None)
+        equity = coin.number("equity")
+        parts.index_from(name, coin.number("usdValue"), equity, "usdValue / equity")
+        parts.report(f"balances.{name}.equity", equity, "equity")
+        coin.skip_all()
+    if row.number("imr") == 0 and row.number("mmr") == 0:
+        parts.lists.add("positions")  # there are none, says the answer itself
+    parts.report("equity", row.number("effEquity"), "effEquity")
+    parts.report("initial_margin", row.number("imr"), "imr")
+    parts.report("maintenance_margin", row.number("mmr"), "mmr")
+    parts.report("margin_ratio", row.number("mgnRatio") or None, "mgnRatio")
+
+
 def kucoin_position(row: Row, parts: Parts) -> None:
     """KuCoin: one row of ``positions``; ``posMargin`` is the pocket, ``maintMargin`` the pocket with unrealized PnL."""
     row.skip(
@@ -91,7 +123,7 @@ def kucoin_position(row: Row, parts: Parts) -> None:
         "maintainMargin userId marginMode positionSide posFunding posCommCommon posCrossMargin "
         "riskLimitLevel"
     )
-    own = _start(row, parts, "kucoin-futures", "kucoin", "currentQty", "symbol")
+    own = _start(row, parts, "kucoin-futures", "kucoin", "currentQty", "symbol", signed=True)
     if own is None:
         return
     own.put("entry_price", _kucoin_entry(row) or None)
@@ -179,6 +211,49 @@ def htx_position(row: Row, parts: Parts) -> None:
     own.report_liquidation(row, "liquidation_price")
 
 
+def htx_position_v1(row: Row, parts: Parts) -> None:
+    """HTX: a row of ``swap_cross_position_info`` or of ``swap_position_info``, without the account it stands in.
+
+    Values are at the latest price (introduction to USDT-margined contracts), which so is the mark where none is given.
+    """
+    row.skip(
+        "symbol available frozen profit_rate profit margin_asset margin_account cost_open direction contract_type pair "
+        "business_type position_mode adl_risk_percent new_risk_rate trade_partition"
+    )
+    own = _start(row, parts, "htx-usdm", "dashed", "volume", "contract_code")
+    if own is None:
+        row.skip_all()
+        return
+    own.put("entry_price", row.number("cost_hold", "cost_open") or None)
+    own.put("leverage", row.number("lever_rate") or None)
+    last = row.number("last_price") or None
+    words = f"mark_price of {own.symbol}: last_price, at which HTX values positions"
+    parts.derive("market", "mark_price", own.symbol, value=last, words=words)
+    if row.text("margin_mode") == "isolated":
+        own.isolated(None)
+    own.report("initial_margin", row.number("position_margin"), "position_margin")
+    own.report("unrealized_pnl", row.number("profit_unreal"), "profit_unreal")
+
+
+def htx_cross_account(row: Row, parts: Parts) -> None:
+    """HTX: the cross account of version 1 (``swap_cross_account_info``, with positions or the stream's)."""
+    row.skip(
+        "margin_mode margin_account margin_frozen profit_real profit_unreal risk_rate new_risk_rate position_mode "
+        "contract_detail futures_contract_detail money_in money_out cross_margin_static trade_partition "
+        "margin_available cross_profit_unreal cross_risk_rate"
+    )
+    asset = row.need_text("margin_asset")
+    parts.lists.add("balances")
+    parts.profile("htx-usdm")
+    parts.put("balances", asset, "wallet_balance", value=row.number("margin_static"))
+    parts.report(f"pools.{asset}.equity", row.number("margin_balance"), "margin_balance")
+    parts.report(f"pools.{asset}.withdrawable", row.number("withdraw_available"), "withdraw_available")
+    if row.number("margin_position") == 0:
+        parts.lists.add("positions")  # there are none, says the answer itself
+    for position in row.rows("positions"):
+        htx_position_v1(position, parts)
+
+
 def htx_position_v5(row: Row, parts: Parts) -> None:
     """HTX: a linear position of version 5."""
     row.skip(
@@ -203,7 +278,7 @@ def htx_position_v5(row: Row, parts: Parts) -> None:
 def blofin_position(row: Row, parts: Parts) -> None:
     """BloFin: one row of the positions, counted in contracts."""
     row.skip("instType positionId availablePositions unrealizedPnlRatio marginRatio adl createTime")
-    own = _start(row, parts, "blofin-usdm", "dashed", "positions", "instId")
+    own = _start(row, parts, "blofin-usdm", "dashed", "positions", "instId", signed=True)
     if own is None:
         return
     own.put("entry_price", row.number("averagePrice") or None)
@@ -265,7 +340,7 @@ def cryptocom_balance(row: Row, parts: Parts) -> None:
 def cryptocom_position(row: Row, parts: Parts) -> None:
     """Crypto.com: one row of ``private/get-positions``; cost / quantity is the entry."""
     row.skip("account_id", "session_pnl", "type", "update_timestamp_ms", "session_unrealized_pnl", "cost")
-    own = _start(row, parts, "cryptocom-exchange", "cryptocom", "quantity", "instrument_name")
+    own = _start(row, parts, "cryptocom-exchange", "cryptocom", "quantity", "instrument_name", signed=True)
     if own is None:
         return
     parts.seen(row.number("update_timestamp_ms"))
@@ -310,11 +385,14 @@ SHAPES = (
     shape("phemex-account", "accountId currency accountBalanceRv", phemex_account),
     shape("bitget-position", "marginCoin holdSide total marginMode", bitget_position),
     shape("bitget-position-v3", "marginCoin posSide total marginMode positionBalance", bitget_position),
+    shape("bitget-unified-account", "effEquity mmr imr", bitget_unified_account),
     shape("bitget-account", "marginCoin accountEquity crossedMaxAvailable", bitget_account),
     shape("kucoin-position", "symbol currentQty avgEntryPrice posMargin maintMarginReq", kucoin_position),
     shape("kucoin-account", "accountEquity unrealisedPNL marginBalance positionMargin", kucoin_account),
     shape("coinex-position", "market margin_mode open_interest settle_price", coinex_position),
     shape("htx-position", "contract_code cost_hold adjust_factor margin_static", htx_position),
+    shape("htx-position-v1", "contract_code cost_hold position_margin margin_mode", htx_position_v1, "margin_static"),
+    shape("htx-cross-account", "margin_asset margin_balance margin_static risk_rate", htx_cross_account, "symbol"),
     shape("htx-position-v5", "contract_code open_avg_price maintenance_margin", htx_position_v5),
     shape("blofin-position", "instId positions averagePrice", blofin_position),
     shape("blofin-account", "totalEquity isolatedEquity details", blofin_account),

@@ -83,6 +83,7 @@ STYLES: Mapping[str, list[Rule]] = {
     ],
     "hyperliquid": [_rule(rf"{_BASE}", quote="USDC")],
     "cryptocom": [_rule(rf"{_BASE}(?P<quote>USD|USDT)-PERP"), _rule(rf"{_BASE}(?P<quote>USD|USDT)-{_SIX}")],
+    "whitebit": [_rule(rf"{_BASE}_PERP", quote="USDT")],
     "crossex": [_rule(rf"(?P<venue>[A-Z]+)_FUTURE_{_BASE}_(?P<quote>{_STABLE})")],
 }
 """Style -> its patterns, the most particular first."""

@@ -27,7 +27,7 @@ def position(row: Row, parts: Parts) -> None:
     symbol = row.symbol("glued", "symbol")
     if symbol is None:
         return
-    side = (row.text("side") or "LONG").lower()
+    side = "short" if row.sold("side") else "long"
     combined = row.raw.get("separatedMode") in (None, "COMBINED")
     quantity = None if size is None else -size if side == "short" else size
     own = parts.position(symbol, quantity, side, tag="" if combined else f" {row.raw.get('id')}")
@@ -58,6 +58,7 @@ def balance(row: Row, parts: Parts) -> None:
 
 
 SHAPES = (
-    shape("weex-position", "symbol size openValue unrealizePnl", position),
+    shape("weex-position", "symbol size openValue separatedMode", position),
+    shape("weex-position-older", "symbol size openValue unrealizePnl", position),
     shape("weex-balance", "asset balance availableBalance unrealizePnl", balance),
 )

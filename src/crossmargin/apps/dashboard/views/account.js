@@ -19,52 +19,73 @@ const TABS = {
   compare: ["Compare", questions.compare],
   cascade: ["Cascade", questions.cascade],
   history: ["History", questions.history],
+  file: ["File", async (...given) => (await import("./file.js")).fileOf(...given)],
 };
 
-/** Draws one account; `rest` is [id, tab]. */
+/** Draws one account; `rest` is [id, tab]. A tab may give what shows another snapshot in its place. */
 export async function render(place, [id, tab = ""], wanted) {
   const head = h("div");
+  const news = h("div", { role: "status", "aria-live": "polite" });
   const body = h("div", { class: "tab" });
-  const known = TABS[tab] ?? TABS[""];
-  fill(place, head, tabs(id, tab), body);
-  const account = { id, subject: { account_id: id }, report: null };
+  const draws = (TABS[tab] ?? TABS[""])[1];
+  fill(place, head, tabs(id, tab), news, body);
+  const account = { id, subject: { account_id: id }, report: null, once: new Map() };
+  const header = headerOf(account);
   const began = await waiting(head, async () => {
-    account.report = await api.ask("evaluate", account.subject);
-    return header(account);
+    account.report = await reportOf(account);
+    header.update();
+    return header.element;
   });
   if (!wanted()) return undefined;
   if (!began) {
     fill(body, h("p", {}, h("a", { href: "#/" }, "Back to the overview")));
     return undefined;
   }
-  let leave = await draw(known[1], body, account, wanted);
-  let snapshot = get().accounts?.find((row) => row.id === id)?.snapshot;
+  let drawing = draw(draws, body, account, wanted);
 
-  // another snapshot: the same tab again, on the new figures; a what-if in progress is left alone and told
-  const stop = watch(async (state, fields) => {
-    if (!fields.includes("accounts")) return;
-    const row = state.accounts?.find((each) => each.id === id);
-    if (!row || row.snapshot === snapshot) return;
-    const first = snapshot === undefined;
-    snapshot = row.snapshot;
-    if (first) return;
+  // another snapshot: the figures above at once, the tab by itself where it can, else when it is asked to
+  const follow = api.latest(async () => {
+    const start = performance.now();
     try {
-      account.report = await api.ask("evaluate", account.subject);
+      const update = await drawing;
+      account.report = await reportOf(account);
+      account.once.clear();
+      if (!wanted()) return;
+      header.update();
+      if (update) await update();
+      else fill(news, h("p", { class: "verdict warning" }, "The account has changed since this was asked. ", button("Ask again", () => {
+        fill(news);
+        drawing = draw(draws, body, account, wanted);
+      })));
     } catch (error) {
-      fill(head, problem(error));
-      return;
+      fill(news, problem(error));
     }
-    if (!wanted()) return;
-    fill(head, header(account));
-    if (tab === "what-if") return;
-    leave?.();
-    leave = await draw(known[1], body, account, wanted);
+    // a large account leaves the service as much time for others as it takes
+    if (account.report.positions.length > questions.MANY) await new Promise((done) => setTimeout(done, performance.now() - start));
   });
-  return () => {
-    stop();
-    leave?.();
+  let snapshot;
+  const look = ({ accounts }) => {
+    if (!accounts) return;
+    const row = accounts.find((each) => each.id === id);
+    const before = snapshot;
+    snapshot = row?.snapshot;
+    if (row && (before === undefined ? !isOf(row, account.report) : snapshot !== before)) follow();
+    else if (!row && before !== undefined) {
+      fill(news, h("p", { class: "verdict warning" }, "This account was removed, by you or by somebody else: what you see is what it was. ",
+        h("a", { href: "#/" }, "Back to the overview")));
+    }
   };
+  const stop = watch((state, fields) => fields.includes("accounts") && look(state));
+  look(get());
+  await drawing;
+  return stop;
 }
+
+/** Whether a row of the list and a report are of the same snapshot, as far as their figures tell. */
+const isOf = (row, report) => ["equity", "maintenance_margin", "headroom"].every((name) => row[name] === report[name]);
+
+/** The account judged; lines are asked for where they are shown. */
+const reportOf = ({ subject }) => api.ask("evaluate", subject, { lines: false });
 
 async function draw(tab, body, account, wanted) {
   try {
@@ -81,58 +102,70 @@ function tabs(id, tab) {
     h("a", { href: name ? `${base}/${name}` : base, "aria-current": name === tab ? "page" : null }, title)));
 }
 
-function header({ id, report }) {
-  const row = get().accounts?.find((each) => each.id === id);
-  const sentence = verdict("…", report.status);
-  tell(sentence, id, report);
-  const unit = ` ${report.currency}`;
-  const money = (name, value) => ({ name, text: value === null || value === undefined ? words.UNKNOWN : words.amount(value) + unit,
-    exact: value });
-  return [
-    h("div", { class: "title" }, h("h1", {}, row?.title || id), statusAt(report.status, row?.stale),
+/** What stands above every tab. The sentence is one element for as long as the page is open, so that its changes are told. */
+function headerOf(account) {
+  const { id } = account;
+  const title = h("div", { class: "title" });
+  const sentence = verdict("…", "");
+  const figures = h("div");
+  const element = [title, sentence, figures];
+  function update() {
+    const { report } = account;
+    const row = get().accounts?.find((each) => each.id === id);
+    const unit = ` ${report.currency}`;
+    const money = (name, value) => ({ name, text: value === null || value === undefined ? words.UNKNOWN : words.amount(value) + unit,
+      exact: value });
+    fill(title, h("h1", {}, row?.title || id), statusAt(report.status, row?.stale),
       row?.stale && report.status !== "healthy" && status("stale"),
       h("span", { class: "dim" }, report.profile, ", rules of ", report.rules_since, "; market of ", words.moment(report.as_of),
-        ", ",
-        aged(report.as_of)), button("Remove", () => remove(id),
-          { class: "plain", title: "Remove this account from the page and the store" })),
-    sentence,
-    strip([
+        ", ", aged(report.as_of)),
+      button("Remove", () => remove(id), { class: "plain", title: "Remove this account from the page and the store" }));
+    sentence.className = `verdict ${report.status}`;
+    tell(sentence, account);
+    fill(figures, strip([
       { name: "margin ratio", text: health(report.margin_ratio, report.status), exact: report.margin_ratio },
       money("equity", report.equity), money("maintenance margin", report.maintenance_margin),
       money("headroom", report.headroom), money("initial margin", report.initial_margin),
       money("free collateral", report.free_collateral), money("withdrawable", report.withdrawable),
-    ]),
-    notes(report.notes),
-  ];
+    ]), notes(report.notes));
+  }
+  return { element, update };
 }
 
 async function remove(id) {
   const { showDialog } = await import("../app.js");
-  const close = showDialog(`Remove ${id}?`, h("p", {}, "Its snapshots and its history are removed with it."),
+  const told = h("div");
+  const close = showDialog(`Remove ${id}?`, h("p", {}, "Its snapshots and its history are removed with it."), told,
     button("Remove", async () => {
-      await api.removeAccount(id);
+      try {
+        await api.removeAccount(id);
+      } catch (error) {
+        fill(told, problem(error));
+        return;
+      }
       close();
       location.hash = "#/";
     }, { class: "danger" }));
 }
 
 /** The sentence of what kills the account; a very large account is not asked unasked. */
-async function tell(place, id, report) {
-  if (report.status === "liquidation") {
-    const weakest = report.pools.find((pool) => pool.status === "liquidation") ?? report;
-    place.textContent = `Liquidatable now: ${weakest.name ?? id} has ${words.amount(weakest.equity)} ${weakest.currency} of equity ` +
-      `against ${words.amount(weakest.maintenance_margin)} of maintenance margin.`;
-    return;
-  }
-  if (report.positions.length > questions.MANY) {
-    const near = get().accounts?.find((row) => row.id === id)?.nearest;
-    place.textContent = near?.words ?? `${report.positions.length} positions: thresholds are asked for below.`;
-    return;
-  }
-  try {
-    place.textContent = sentenceOf(await api.ask("threshold", { account_id: id }));
-  } catch (error) {
-    place.textContent = `Thresholds unknown: ${error.message}`;
+async function tell(place, account) {
+  const { id, report } = account;
+  const text = await said(account).catch((error) => `Thresholds unknown: ${error.message}`);
+  // said again only where it is another: a reader is not told the same twice
+  if (account.report === report && place.textContent !== text) place.textContent = text;
+
+  async function said() {
+    if (report.status === "liquidation") {
+      const weakest = report.pools.find((pool) => pool.status === "liquidation") ?? report;
+      return `Liquidatable now: ${weakest.name ?? id} has ${words.amount(weakest.equity)} ${weakest.currency} of equity ` +
+        `against ${words.amount(weakest.maintenance_margin)} of maintenance margin.`;
+    }
+    if (report.positions.length > questions.MANY) {
+      const near = get().accounts?.find((row) => row.id === id)?.nearest;
+      return near?.words ?? `${report.positions.length} positions: thresholds are asked for below.`;
+    }
+    return sentenceOf(await questions.thresholdsOf(account));
   }
 }
 

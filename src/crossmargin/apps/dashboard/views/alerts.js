@@ -79,9 +79,10 @@ export async function render(main) {
 /** The rules, with one line to add another; the service takes the whole list at once. */
 async function ruleEditor(place, told) {
   let found;
-  const put = async (rules) => {
+  // the list as it is now, not as it was read: another page may have changed it meanwhile
+  const put = async (changed) => {
     try {
-      await api.call("PUT", "/v1/alert-rules", { rules });
+      await api.call("PUT", "/v1/alert-rules", { rules: changed((await api.call("GET", "/v1/alert-rules")).rules) });
       fill(told, "The rules are stored; the monitor goes by them from now on.");
       await load();
     } catch (error) {
@@ -99,10 +100,10 @@ async function ruleEditor(place, told) {
         { title: "alert when", kind: "words", cell: (row) => `at or ${kinds[row.kind].harm} ${row.limit ?? "its usual limit"}` },
         { title: "accounts", kind: "words", cell: (row) => row.accounts.join(", ") },
         { title: "", cell: (row) => (always.includes(row) ? h("span", { class: "dim" }, "always")
-          : button("Remove", () => put(found.rules.filter((own) => own.id !== row.id)), { class: "plain" })) },
+          : button("Remove", () => put((rules) => rules.filter((own) => own.id !== row.id)), { class: "plain" })) },
       ], { label: "Rules", rows: [...found.rules, ...always], key: (row) => row.id, stack: true,
         empty: "No rule yet, so nothing is watched: add one, and stale and unknown data are watched too." });
-      return [list.element, adder(kinds, (rule) => put([...found.rules, rule]))];
+      return [list.element, adder(kinds, (rule) => put((rules) => [...rules, { id: freeId(rule.kind, rules), ...rule }]))];
     });
   };
   await load();
@@ -117,14 +118,17 @@ async function ruleEditor(place, told) {
       title: "Names of accounts, with * for any; a comma between two" });
     return h("form", { class: "bar", on: { submit: (event) => {
       event.preventDefault();
-      const taken = new Set(found.rules.map((rule) => rule.id));
-      const id = [kind.value, ...Array.from({ length: 200 },
-        (_, at) => `${kind.value}-${at + 2}`)].find((name) => !taken.has(name));
-      add({ id, kind: kind.value, ...(limit.value && { limit: limit.value }),
+      add({ kind: kind.value, ...(limit.value && { limit: limit.value }),
         accounts: accounts.value.split(",").map((name) => name.trim()) });
     } } }, field("Watch", kind), field("Limit", limit), field("Accounts", accounts),
       h("button", { class: "primary" }, "Add the rule"), said);
   }
+}
+
+/** An id that no rule has: the kind, or the kind with a number. */
+function freeId(kind, rules) {
+  const taken = new Set(rules.map((rule) => rule.id));
+  return [kind, ...rules.map((_, at) => `${kind}-${at + 2}`)].find((name) => !taken.has(name));
 }
 
 const stateOf = (row) => (row.cleared_at ? "cleared" : row.acknowledged_at ? "acknowledged" : "open");

@@ -2,7 +2,7 @@
 
 import * as api from "../api.js";
 import { button, choice, field, fill, h } from "../dom.js";
-import { drop, jsonOf } from "../files.js";
+import { drop, indented, jsonOf } from "../files.js";
 import { get } from "../store.js";
 import * as words from "../words.js";
 import { answer } from "../widgets/figure.js";
@@ -40,7 +40,7 @@ export async function render(place, _rest, wanted) {
 
   const load = async (from) => {
     try {
-      text.value = pretty(await from());
+      text.value = indented(fundOf(await from()));
       plan();
     } catch (error) {
       fill(out, problem(error));
@@ -54,7 +54,7 @@ export async function render(place, _rest, wanted) {
     h("div", { class: "bar" }, button("The example", example), button("From my accounts", mine),
       drop("Choose or drop a fund file", ([file]) => load(() => jsonOf(file, "fund")),
       { accept: ".toml,.json", around: card })),
-    h("details", { class: "editor" }, h("summary", {}, "The fund as JSON"), text),
+    h("details", { class: "editor" }, h("summary", {}, "The fund as JSON"), field("JSON", text)),
     h("form", { class: "bar", on: { submit: (event) => {
       event.preventDefault();
       plan();
@@ -78,12 +78,6 @@ function fundOf(text) {
 }
 
 const body = (fund, options) => `{"fund":${fund},"options":${JSON.stringify(options)}}`;
-
-/** Indented where that keeps every digit: a number literal that a float cannot hold is left as it was written. */
-function pretty(text) {
-  const value = JSON.parse(text);
-  return JSON.stringify(value).length === text.replace(/\s/g, "").length ? JSON.stringify(value, null, 1) : text;
-}
 
 /** A fund of the stored accounts, with a route from each to each that has no price yet: the owner fills in fees. */
 async function ofAccounts() {

@@ -16,17 +16,30 @@ export async function render(place) {
 const named = (value = "") => h("input", { type: "text", value, pattern: "[A-Za-z0-9][A-Za-z0-9._:\\-]{0,127}", required: true,
   autocomplete: "off", title: "Letters, digits, dot, dash; the page shows it under this name" });
 
-/** Stores an account file under a name, then shows what it is. */
-async function keep(told, id, text) {
+/** Stores an account file under a new name, then shows what it is; one of that name is replaced only when that is said. */
+async function keep(told, id, text, condition = { fresh: true }) {
   try {
-    await api.putAccount(id, text);
+    await api.putAccount(id, text, condition);
     const report = await api.ask("evaluate", { account_id: id });
     fill(told, h("div", { class: "done", role: "status" }, h("p", {}, h("strong", {}, `${id} is imported: `),
       status(report.status),
       ` – equity ${amount(report.equity)} ${report.currency}, maintenance margin ${amount(report.maintenance_margin)}.`),
       h("p", {}, h("a", { href: `#/account/${encodeURIComponent(id)}` }, "See what kills it"))));
   } catch (error) {
-    fill(told, problem(error));
+    fill(told, error.status === 412 ? await taken(told, id, text) : problem(error));
+  }
+}
+
+/** What to do where a name is taken: look at the account that has it, replace that one, or choose another name. */
+async function taken(told, id, text) {
+  try {
+    const { etag } = await api.stored(id);
+    return h("div", { class: "problem", role: "alert" }, h("strong", {}, `There is an account ${id} already`),
+      h("p", {}, "Nothing was overwritten. ", h("a", { href: `#/account/${encodeURIComponent(id)}` }, "Look at it"),
+        ", give yours another name, or put it in its place; what stood before stays in its history."),
+      button(`Replace ${id}`, () => keep(told, id, text, { etag }), { class: "danger" }));
+  } catch (error) {
+    return problem(error);
   }
 }
 

@@ -37,12 +37,18 @@ export async function market(place, account, wanted) {
   await Promise.all([shown(outcomes, "stress", account.subject), shown(days, "stress", account.subject, { historical: true })]);
 }
 
+/** The thresholds of an account as it is, asked once for everything on the page that says one. */
+export function thresholdsOf({ subject, once }) {
+  if (!once.has("threshold")) once.set("threshold", api.ask("threshold", subject));
+  return once.get("threshold");
+}
+
 /** The coins that move an account, the nearest to liquidation first. */
 export async function coinsOf(account) {
   if (account.report.positions.length > MANY) {
     return [...new Set(account.report.positions.map((row) => words.coinOf(row.symbol)))].slice(0, MANY);
   }
-  return nearestCoins(await api.ask("threshold", account.subject));
+  return nearestCoins(await thresholdsOf(account));
 }
 
 /** The coins of thresholds, the nearest to liquidation first. */

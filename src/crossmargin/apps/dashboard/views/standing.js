@@ -6,69 +6,117 @@ import * as words from "../words.js";
 import { figure } from "../widgets/figure.js";
 import { health, problem, section, status, waiting } from "../widgets/parts.js";
 import { sortable, table } from "../widgets/table.js";
-import { MANY, nearestCoins } from "./questions.js";
+import { MANY, nearestCoins, thresholdsOf } from "./questions.js";
 
-/** Draws the tab: tables at once from the report, thresholds and slopes as they are answered. */
+/** Draws the tab: tables at once from the report, thresholds, then slopes and pictures; gives what shows another report. */
 export async function standing(place, account, wanted) {
-  const { report, subject } = account;
+  const { subject } = account;
+  const large = account.report.positions.length > MANY;
   const found = { sides: new Map(), slopes: new Map() };
-  const positions = positionTable(report, found);
-  const balances = balanceTable(report, found);
+  const pools = poolTable(account.report);
+  const positions = positionTable(account.report, found);
+  const balances = balanceTable(account.report, found);
   const thresholds = h("div");
-  const figures = h("div", { class: "figures" });
-  const curve = h("div");
-  fill(place, section("Where it is liquidated", thresholds, figures),
-    report.pools.length > 1 && section("Pools", poolTable(report).element),
-    section(`Positions (${report.positions.length})`, searchOf(positions, "Search positions"), positions.element),
+  const pictures = picturesOf(account, wanted);
+  fill(place, section("Where it is liquidated", thresholds, pictures.element),
+    account.report.pools.length > 1 && section("Pools", pools.element),
+    section(["Positions (", counted(account), ")"], searchOf(positions, "Search positions"), positions.element),
     section("Collateral", balances.element));
+  const list = thresholdTable();
 
-  async function askThresholds() {
-    fill(thresholds, h("p", { class: "dim wait" }, "asking …"));
-    try {
-      const answer = await api.ask("threshold", subject);
-      if (!wanted()) return;
-      for (const row of answer.thresholds) found.sides.set(`${row.symbol}/${row.pool}`, row);
-      fill(thresholds, thresholdTable(answer).element);
-      positions.update(report.positions);
-      balances.update(report.balances);
-    } catch (error) {
-      fill(thresholds, problem(error));
-    }
+  function showRows() {
+    place.querySelector(".counted").replaceWith(counted(account));
+    pools.update(account.report.pools);
+    positions.update(account.report.positions);
+    balances.update(account.report.balances);
   }
 
-  async function askFigures() {
-    const drawCurve = api.latest((coin) => waiting(curve, async () =>
-      (await api.figures("curve", subject, { coin: [coin] })).figures.map((each) => figure({ ...each, note: null }))));
-    const far = h("div");
-    await Promise.all([
-      waiting(far, async () => (await api.figures("threshold", subject)).figures.map((each) => figure({ ...each, note: null }))),
-      (async () => {
-        const coins = nearestCoins(await api.ask("threshold", subject));
-        if (!wanted()) return;
-        if (!coins.length) return;
-        fill(figures, far, h("div", {}, coins.length > 1 && h("div", { class: "bar" },
-          field("Curve along", choice(coins, coins[0], drawCurve))), curve));
-        await drawCurve(coins[0]);
-      })(),
-    ]);
+  async function askThresholds() {
+    try {
+      const answer = await thresholdsOf(account);
+      if (!wanted()) return;
+      found.sides = new Map(answer.thresholds.map((row) => [`${row.symbol}/${row.pool}`, row]));
+      list.update([{ symbol: answer.common_shock.direction, ...answer.common_shock }, ...answer.thresholds]);
+      fill(thresholds, list.element);
+    } catch (error) {
+      found.sides.clear();
+      fill(thresholds, problem(error));
+    }
+    showRows();
   }
 
   async function askSlopes() {
     try {
       const answer = await api.ask("sensitivity", subject);
       if (!wanted()) return;
-      for (const row of answer.slopes) found.slopes.set(`${row.kind}/${row.name}/${row.pool}`, row);
-      positions.update(report.positions);
-      balances.update(report.balances);
+      found.slopes = new Map(answer.slopes.map((row) => [`${row.kind}/${row.name}/${row.pool}`, row]));
     } catch {
-      // the tab of sensitivities says why; here the column stays unknown
+      found.slopes.clear(); // the tab of sensitivities says why; here the column stays unknown
     }
+    showRows();
   }
 
-  const all = () => Promise.all([askThresholds(), askFigures(), askSlopes()]);
-  if (report.positions.length <= MANY) await all();
-  else fill(thresholds, h("p", {}, `With ${report.positions.length} positions this takes the service some seconds. `,
-    button("Ask for every threshold", all)));
+  // what kills it comes first, and nothing else makes it wait
+  async function all() {
+    await askThresholds();
+    await Promise.all([askSlopes(), pictures.draw()]);
+  }
+
+  function offer() {
+    fill(thresholds, h("p", {}, `With ${account.report.positions.length} positions this takes the service some seconds. `,
+      button("Ask for every threshold", () => {
+        fill(thresholds, h("p", { class: "dim wait" }, "asking …"));
+        all();
+      })));
+  }
+
+  if (large) offer();
+  else {
+    fill(thresholds, h("p", { class: "dim wait" }, "asking …"));
+    await all();
+  }
+  return async () => {
+    if (!large) return all();
+    // thresholds of other prices are none of these
+    found.sides.clear();
+    found.slopes.clear();
+    showRows();
+    return offer();
+  };
+}
+
+const counted = ({ report }) => h("span", { class: "counted" }, report.positions.length);
+
+/** The pictures of the thresholds, and the curve along one coin, which may be chosen. */
+function picturesOf(account, wanted) {
+  const far = h("div");
+  const curve = h("div");
+  const choosing = h("div");
+  const element = h("div", { class: "figures" });
+  let chosen = null;
+  const shown = (place, name, options) => waiting(place, async () =>
+    (await api.figures(name, account.subject, options)).figures.map((each) => figure({ ...each, note: null })),
+  { quiet: place.hasChildNodes() });
+  const drawCurve = api.latest((coin) => {
+    chosen = coin;
+    return shown(curve, "curve", { coin: [coin] });
+  });
+
+  async function draw() {
+    let coins;
+    try {
+      coins = nearestCoins(await thresholdsOf(account));
+    } catch {
+      return; // the table beside says why there are none
+    }
+    if (!wanted() || !coins.length) return;
+    if (!element.hasChildNodes()) {
+      fill(element, far, h("div", {}, choosing, curve));
+      fill(choosing, coins.length > 1 && h("div", { class: "bar" }, field("Curve along", choice(coins, coins[0], drawCurve))));
+    }
+    await Promise.all([shown(far, "threshold"), drawCurve(coins.includes(chosen) ? chosen : coins[0])]);
+  }
+  return { element, draw };
 }
 
 const searchOf = (grid, label) => {
@@ -85,8 +133,7 @@ const bound = (found, end, title) => ({
   },
 });
 
-function thresholdTable(answer) {
-  const shock = { symbol: answer.common_shock.direction, ...answer.common_shock };
+function thresholdTable() {
   const self = (row) => row;
   return table([
     { title: "price of", kind: "words", cell: (row) => row.symbol, order: (row) => row.symbol },
@@ -96,7 +143,7 @@ function thresholdTable(answer) {
     bound(self, "below", "if it falls to"), bound(self, "above", "if it rises to"),
     { title: "what binds there", kind: "words wide", cell: ({ below, above }) =>
       below.binding ?? above.binding ?? below.reason ?? above.reason ?? "" },
-  ], { label: "Thresholds", stack: true, rows: [shock, ...answer.thresholds], key: (row) => `${row.symbol}/${row.pool}` });
+  ], { label: "Thresholds", stack: true, rows: [], key: (row) => `${row.symbol}/${row.pool}` });
 }
 
 function poolTable(report) {

@@ -5,15 +5,15 @@ import { button, choice, field, fill, h } from "../dom.js";
 import * as words from "../words.js";
 import { health, problem, section, status, verdict } from "../widgets/parts.js";
 import { table } from "../widgets/table.js";
-import { coinsOf } from "./questions.js";
+import { coinsOf, thresholdsOf } from "./questions.js";
 import { fractionOf } from "./overview.js";
 
 const FIGURES = ["equity", "initial_margin", "maintenance_margin", "headroom", "free_collateral", "withdrawable"];
 const SLIDERS = 8; // coins with a slider of their own; the nearest to liquidation first, the rest on request
 
-/** Draws the tab. */
+/** Draws the tab; gives what asks the same again of another snapshot. */
 export async function whatIf(place, account, wanted) {
-  const file = await api.account(account.id);
+  let file = await api.account(account.id);
   const coins = await coinsOf(account);
   if (!wanted()) return;
   const asked = { moves: new Map(), depegs: new Map(), levers: new Map(), shares: new Map(), ratios: new Map(), steps: [] };
@@ -31,6 +31,10 @@ export async function whatIf(place, account, wanted) {
   const panel = controls({ account, file, coins, asked, run });
   fill(place, h("div", { class: "split" }, panel.element, out.element));
   run();
+  return async () => {
+    file = await api.account(account.id);
+    await run();
+  };
 }
 
 /**
@@ -43,7 +47,7 @@ async function answerOf(account, file, ratios, changes) {
     ...[...ratios].map(([asset, ratio]) => ({ ...(file.assets ?? []).find((known) => known.asset === asset), asset,
       collateral_ratio: ratio }))];
   const subject = { account: { ...file, assets } };
-  const before = { before: account.report, thresholds_before: await api.ask("threshold", account.subject) };
+  const before = { before: account.report, thresholds_before: await thresholdsOf(account) };
   if (changes.length) return { ...(await api.ask("whatif", subject, { changes })), ...before, difference: {} };
   const [after, then] = await Promise.all([api.ask("evaluate", subject), api.ask("threshold", subject)]);
   return { ...before, after, thresholds_after: then, verdict: "accepted", refused: [], steps: [], difference: {}, notes: [] };

@@ -15,6 +15,7 @@ from crossmargin.apps.server.problems import Problem, not_found
 from crossmargin.apps.server.routes.changes import change
 from crossmargin.apps.server.security import Caller, command, read
 from crossmargin.apps.server.settings import Settings
+from crossmargin.apps.server.state import state_of
 from crossmargin.apps.store.keeping import judged, keep
 from crossmargin.apps.store.store import Answer, Store, Stored
 from crossmargin.files.accounts import AccountFile
@@ -29,7 +30,7 @@ Hash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 def listed(request: Request, stored: Stored) -> dict[str, Any]:
     """What the list and the stream show of an account."""
     found: dict[str, Any] = json.loads(stored.summary)
-    settings: Settings = request.app.state.settings
+    settings: Settings = state_of(request).settings
     age = (datetime.now(UTC) - datetime.fromisoformat(found["as_of"])).total_seconds()
     # prices of the future have no age that is known: one of the two clocks is wrong
     old = age > settings.stale_after or age < -settings.ahead
@@ -39,13 +40,13 @@ def listed(request: Request, stored: Stored) -> dict[str, Any]:
 @router.get("", summary="The accounts, each with its verdict and what is nearest to liquidating it.")
 async def accounts(request: Request, caller: Annotated[Caller, Depends(read)]) -> dict[str, Any]:
     """``stale``: its prices are older than the service's limit."""
-    store: Store = request.app.state.store
+    store: Store = state_of(request).store
 
     def work() -> dict[str, Any]:
         with store.reading() as tx:
             return {"accounts": [listed(request, stored) for stored in store.accounts(tx, caller.tenant)]}
 
-    return await request.app.state.work.run(work)  # type: ignore[no-any-return]
+    return await state_of(request).work.run(work)
 
 
 @router.put(
@@ -56,15 +57,15 @@ async def accounts(request: Request, caller: Annotated[Caller, Depends(read)]) -
     openapi_extra=body_schema(AccountFile),
 )
 async def put_account(request: Request, id: Id, caller: Annotated[Caller, Depends(command)]) -> Response:
-    """With ``If-Match`` only where the stored account is still that snapshot."""
+    """With ``If-Match`` only where it is still that snapshot; with ``If-None-Match: *`` only where there is none."""
     data = await read_body(request)
-    state = request.app.state
+    state = state_of(request)
     told: list[Stored] = []
 
     def write(tx: Any, ready: Any) -> Answer:
         before = state.store.account(tx, caller.tenant, id)
         _matches(request, before)
-        stored = keep(state.store, tx, caller.tenant, ready)
+        (stored,) = keep(state.store, tx, caller.tenant, ready)
         state.store.audit(
             tx, caller.tenant, caller.who, "account.put", id, before.snapshot if before else "", stored.snapshot
         )
@@ -81,6 +82,8 @@ async def put_account(request: Request, id: Id, caller: Annotated[Caller, Depend
 
 
 def _matches(request: Request, before: Stored | None) -> None:
+    if before is not None and request.headers.get("if-none-match") == "*":
+        raise Problem(412, "changed", "There is an account of this name", "read it, and put yours with its ETag")
     wanted = request.headers.get("if-match")
     if wanted is None:
         return
@@ -97,14 +100,14 @@ def _matches(request: Request, before: Stored | None) -> None:
 )
 async def account(request: Request, id: Id, caller: Annotated[Caller, Depends(read)]) -> Response:
     """Its ETag is the hash of its content."""
-    store: Store = request.app.state.store
+    store: Store = state_of(request).store
 
     def work() -> tuple[Stored | None, str | None]:
         with store.reading() as tx:
             found = store.account(tx, caller.tenant, id)
             return found, None if found is None else store.snapshot(tx, caller.tenant, id, found.snapshot)
 
-    stored, text = await request.app.state.work.run(work)
+    stored, text = await state_of(request).work.run(work)
     if stored is None or text is None:
         raise not_found("account", id)
     headers = {"ETag": f'"{stored.snapshot}"', "Cache-Control": "private, no-cache"}
@@ -116,7 +119,7 @@ async def account(request: Request, id: Id, caller: Annotated[Caller, Depends(re
 @router.delete("/{id}", status_code=204, summary="Forget an account with its history.", response_class=Response)
 async def delete_account(request: Request, id: Id, caller: Annotated[Caller, Depends(command)]) -> Response:
     """That it was, and who forgot it, stays in the audit log."""
-    state = request.app.state
+    state = state_of(request)
 
     def write(tx: Any, _ready: None) -> Answer:
         before = state.store.account(tx, caller.tenant, id)
@@ -140,7 +143,7 @@ async def history(
     since: Annotated[Instant | None, Query(description="Only at or after this time.")] = None,
 ) -> dict[str, Any]:
     """A figure that is unknown is null."""
-    store: Store = request.app.state.store
+    store: Store = state_of(request).store
     start = "" if since is None else since.isoformat()
 
     def work() -> dict[str, Any]:
@@ -149,7 +152,7 @@ async def history(
                 raise not_found("account", id)
             return {"history": [row._asdict() for row in store.history(tx, caller.tenant, id, start.partition("+")[0])]}
 
-    return await request.app.state.work.run(work)  # type: ignore[no-any-return]
+    return await state_of(request).work.run(work)
 
 
 @router.get(
@@ -160,13 +163,13 @@ async def history(
 )
 async def snapshot(request: Request, id: Id, snapshot: Hash, caller: Annotated[Caller, Depends(read)]) -> Response:
     """A snapshot never changes."""
-    store: Store = request.app.state.store
+    store: Store = state_of(request).store
 
     def work() -> str | None:
         with store.reading() as tx:
             return store.snapshot(tx, caller.tenant, id, snapshot)
 
-    text = await request.app.state.work.run(work)
+    text = await state_of(request).work.run(work)
     if text is None:
         raise not_found("snapshot", snapshot)
     return Response(text, headers={"Cache-Control": "private, immutable, max-age=31536000"}, media_type=JSON)

@@ -17,6 +17,7 @@ from crossmargin.apps.server.bodies import JSON, body_schema, parsed, read_body,
 from crossmargin.apps.server.problems import not_found
 from crossmargin.apps.server.routes.changes import change
 from crossmargin.apps.server.security import Caller, command, read
+from crossmargin.apps.server.state import state_of
 from crossmargin.apps.store.monitoring import Monitoring
 from crossmargin.apps.store.store import Answer, digest
 from crossmargin.errors import AccountError, Fault
@@ -41,7 +42,7 @@ class TrialBody(Noun):
 
 
 def _monitoring(request: Request, caller: Caller) -> Monitoring:
-    return Monitoring(request.app.state.store, caller.tenant)
+    return Monitoring(state_of(request).store, caller.tenant)
 
 
 @router.get("/alerts", summary="The alerts, the newest first.")
@@ -56,7 +57,7 @@ async def alerts(
     def work() -> dict[str, Any]:
         return {"alerts": [shown(alert) for alert in _monitoring(request, caller).alerts(state=state, limit=limit)]}
 
-    return await request.app.state.work.run(work)  # type: ignore[no-any-return]
+    return await state_of(request).work.run(work)
 
 
 @router.post(
@@ -70,7 +71,7 @@ async def try_channels(request: Request, caller: Annotated[Caller, Depends(comma
     """``channels``: for each whether it was ``sent``, and ``why`` not."""
     data = await read_body(request)
     body: TrialBody = validated(TrialBody, parsed(data, 0))
-    alerting: Alerting = request.app.state.alerting
+    alerting: Alerting = state_of(request).alerting
     if body.channel is not None and body.channel not in alerting.channels:
         why = f"is no channel here; there are {', '.join(alerting.channels)}"
         raise AccountError("request", (Fault("channel", body.channel, why),))
@@ -93,7 +94,7 @@ async def try_channels(request: Request, caller: Annotated[Caller, Depends(comma
 )
 async def acknowledge(request: Request, id: Id, caller: Annotated[Caller, Depends(command)]) -> Response:
     """The first who says so is kept."""
-    state = request.app.state
+    state = state_of(request)
     monitoring = _monitoring(request, caller)
 
     def write(tx: Any, at: datetime) -> Answer:
@@ -112,7 +113,7 @@ async def acknowledge(request: Request, id: Id, caller: Annotated[Caller, Depend
 @router.get("/alert-rules", summary="The alert rules, those that are always watched, and the kinds there are.")
 async def rules(request: Request, caller: Annotated[Caller, Depends(read)]) -> dict[str, Any]:
     """A tenant without rules is not watched."""
-    channels = list(request.app.state.alerting.channels)
+    channels = list(state_of(request).alerting.channels)
 
     def work() -> dict[str, Any]:
         own = _monitoring(request, caller).rules()
@@ -123,7 +124,7 @@ async def rules(request: Request, caller: Annotated[Caller, Depends(read)]) -> d
             "channels": channels,
         }
 
-    return await request.app.state.work.run(work)  # type: ignore[no-any-return]
+    return await state_of(request).work.run(work)
 
 
 @router.put(
@@ -137,7 +138,7 @@ async def put_rules(request: Request, caller: Annotated[Caller, Depends(command)
     """Alerts of rules that are no longer there are cleared."""
     data = await read_body(request)
     body: RulesBody = validated(RulesBody, parsed(data, 0))
-    _fits(body, request.app.state.alerting)
+    _fits(body, state_of(request).alerting)
     monitoring = _monitoring(request, caller)
 
     def write(tx: Any, _ready: None) -> Answer:

@@ -15,6 +15,7 @@ from crossmargin.apps.server.limits import Lane
 from crossmargin.apps.server.problems import not_found
 from crossmargin.apps.server.routes.clearing import books_of
 from crossmargin.apps.server.security import Caller
+from crossmargin.apps.server.state import state_of
 from crossmargin.apps.store.store import Store
 from crossmargin.clearing.statement import account_file
 from crossmargin.errors import AccountError, Fault
@@ -38,7 +39,7 @@ Answer = Callable[[str, bytes, int, dict[str, Any] | None], bytes]
 
 async def answered(request: Request, caller: Caller, answer: Answer, name: str, data: bytes, lane: Lane) -> bytes:
     """The bytes of an answer, worked out apart. Raises with every fault, and a problem for no such account."""
-    work, most = request.app.state.work, request.app.state.settings.most_positions
+    work, most = state_of(request).work, state_of(request).settings.most_positions
     try:
         found: bytes = await work.apart(answer, name, data, most, None, lane=lane)
     except Elsewhere as place:
@@ -88,10 +89,10 @@ def _given(body: Any) -> dict[str, Any]:
 
 def _account(request: Request, tenant: str, place: Elsewhere) -> dict[str, Any]:
     if place.account_id is not None:
-        return stored_account(request.app.state.store, tenant, place.account_id)
+        return stored_account(state_of(request).store, tenant, place.account_id)
     name = place.clearing_account or ""
     told = books_of(request, tenant).ask(lambda state: account_file(state, name))
-    found = told.result(request.app.state.settings.timeout)
+    found = told.result(state_of(request).settings.timeout)
     if found is None:
         raise not_found("account", name)
     return found

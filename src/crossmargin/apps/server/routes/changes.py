@@ -12,6 +12,7 @@ from crossmargin.apps.server.bodies import JSON
 from crossmargin.apps.server.limits import Lane
 from crossmargin.apps.server.problems import Problem
 from crossmargin.apps.server.security import Caller
+from crossmargin.apps.server.state import state_of
 from crossmargin.apps.store.store import Answer, Store, digest
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ async def change(
         raise Problem(422, "invalid", "The key cannot be used", f"{KEY} must be 1 to {_LONGEST} printable ASCII signs")
     target = f"{request.method} {request.url.path} {request.headers.get('if-match', '')} "
     asked = digest(target + data.decode("utf-8", errors="backslashreplace"))
-    store: Store = request.app.state.store
+    store: Store = state_of(request).store
 
     def done() -> Answer:
         if key is not None:
@@ -57,7 +58,7 @@ async def change(
                 store.remember(tx, caller.tenant, key, asked, answer)
         return answer
 
-    answer = await request.app.state.work.run(done, lane=lane)
+    answer = await state_of(request).work.run(done, lane=lane)
     headers = {"ETag": answer.etag} if answer.etag else {}
     body = answer.body.encode() or None
     return Response(body, status_code=answer.status, headers=headers, media_type=JSON if body else None)

@@ -17,6 +17,7 @@ from crossmargin.apps.server.bodies import JSON, read_body
 from crossmargin.apps.server.books import GROUP, Books
 from crossmargin.apps.server.problems import Problem, not_found
 from crossmargin.apps.server.security import Caller, admin, command, read
+from crossmargin.apps.server.state import state_of
 from crossmargin.clearing.commands import canonical, decode
 from crossmargin.clearing.statement import account_file, balances
 from crossmargin.errors import AccountError, Fault
@@ -44,7 +45,7 @@ _TABLE: dict[int | str, dict[str, Any]] = {200: {"content": {JSON: {"schema": {"
 
 def books_of(request: Request, tenant: str) -> Books:
     """The books of a tenant; a :class:`Problem` that says how they are opened where there are none."""
-    books: Books | None = request.app.state.books
+    books: Books | None = state_of(request).books
     if books is None or books.tenant != tenant:
         how = "start the service with `crossmargin serve --journal WHERE` (and --journal-tenant where it has tokens)"
         raise Problem(404, "no-books", "No books are open here", how)
@@ -54,7 +55,7 @@ def books_of(request: Request, tenant: str) -> Books:
 async def _waited(request: Request, future: Future[T]) -> T:
     try:
         # what is under way goes on: a request that gives up does not undo what is written
-        return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), request.app.state.settings.timeout)
+        return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), state_of(request).settings.timeout)
     except TimeoutError:
         why = "whether it has happened is known by sending the same again"
         raise Problem(504, "too-slow", "The answer takes too long", why) from None
@@ -111,7 +112,7 @@ async def journal(
 ) -> Response:
     """The lines of `crossmargin clearing export`."""
     books = books_of(request, caller.tenant)
-    lines = await request.app.state.work.run(lambda: books.page(after, limit))
+    lines = await state_of(request).work.run(lambda: books.page(after, limit))
     return Response("".join(one + "\n" for one in lines), media_type=LINES)
 
 

@@ -12,6 +12,7 @@ from crossmargin.apps.server.bodies import JSON, body_schema, parsed, read_body,
 from crossmargin.apps.server.routes.asking import fund_of
 from crossmargin.apps.server.routes.imports import TextBody
 from crossmargin.apps.server.security import Caller, what_if
+from crossmargin.apps.server.state import state_of
 from crossmargin.errors import AccountError
 from crossmargin.model.report import to_json, to_plain
 
@@ -32,9 +33,9 @@ async def fund_file(request: Request, _caller: Annotated[Caller, Depends(what_if
     def work() -> str:
         from crossmargin.files.text import parse_table
 
-        body = validated(TextBody, parsed(data, request.app.state.settings.most_positions))
+        body = validated(TextBody, parsed(data, state_of(request).settings.most_positions))
         table = to_plain(parse_table(body.text.encode(), "fund file", AccountError))
         fund_of(table)
         return to_json({"fund": table})
 
-    return Response(await request.app.state.work.run(work), media_type=JSON)
+    return Response(await state_of(request).work.run(work), media_type=JSON)

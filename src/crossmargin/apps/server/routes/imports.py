@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from crossmargin.apps.server.bodies import JSON, body_schema, parsed, read_body, validated
 from crossmargin.apps.server.security import Caller, what_if
+from crossmargin.apps.server.state import state_of
 from crossmargin.errors import AccountError
 from crossmargin.model.market import Instant
 from crossmargin.model.noun import Noun
@@ -55,10 +56,10 @@ async def import_answers(
     data = await read_body(request)
 
     def work() -> str:
-        body = validated(ImportBody, parsed(data, request.app.state.settings.most_positions))
+        body = validated(ImportBody, parsed(data, state_of(request).settings.most_positions))
         return to_json(_imported(venue, body))
 
-    return Response(await request.app.state.work.run(work), media_type=JSON)
+    return Response(await state_of(request).work.run(work), media_type=JSON)
 
 
 def _imported(venue: str, body: ImportBody) -> dict[str, Any]:
@@ -104,11 +105,11 @@ async def account_file(request: Request, _caller: Annotated[Caller, Depends(what
         from crossmargin.files.profiles import refuse_path
         from crossmargin.files.text import parse_table
 
-        limit = request.app.state.settings.most_positions
+        limit = state_of(request).settings.most_positions
         body = validated(TextBody, parsed(data, limit))
         table = to_plain(parse_table(body.text.encode(), "account file", AccountError))
         refuse_path(table.get("profile"))
         case_from(table, "account file")
         return to_json({"account": table})
 
-    return Response(await request.app.state.work.run(work), media_type=JSON)
+    return Response(await state_of(request).work.run(work), media_type=JSON)

@@ -12,6 +12,7 @@ from starlette.responses import FileResponse, Response
 
 from crossmargin.apps.server.problems import not_found
 from crossmargin.apps.server.security import Caller, read
+from crossmargin.apps.server.state import state_of
 
 router = APIRouter()
 PAGE = Path(str(resources.files("crossmargin") / "apps" / "dashboard"))
@@ -61,17 +62,17 @@ def _file(name: str) -> Response:
 @router.get("/health", summary="Whether the service lives and its store can be read.")
 async def health(request: Request) -> dict[str, Any]:
     """Asked by anybody; says nothing of any account."""
-    store = request.app.state.store
+    store = state_of(request).store
 
     def work() -> str:
         with store.reading() as tx:
             store.answered(tx, "", "")
         return "ok"
 
-    return {"status": "ok", "version": request.app.version, "store": await request.app.state.work.run(work)}
+    return {"status": "ok", "version": request.app.version, "store": await state_of(request).work.run(work)}
 
 
 @router.get("/metrics", summary="Counts and times, as Prometheus reads them.", response_class=Response)
 async def metrics(request: Request, _caller: Annotated[Caller, Depends(read)]) -> Response:
     """Requests by route and status, their times, work that waits, and listeners."""
-    return Response(*request.app.state.meter.text())
+    return Response(*state_of(request).meter.text())

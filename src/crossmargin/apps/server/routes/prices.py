@@ -16,6 +16,7 @@ from crossmargin.apps.server.routes.accounts import listed
 from crossmargin.apps.server.routes.changes import change
 from crossmargin.apps.server.security import Caller, command
 from crossmargin.apps.server.settings import Settings
+from crossmargin.apps.server.state import state_of
 from crossmargin.apps.store.keeping import Judged, keep, rejudged
 from crossmargin.apps.store.store import Answer, Store, Stored
 from crossmargin.errors import AccountError, Fault
@@ -46,6 +47,10 @@ class _Ready(NamedTuple):
     after: Judged
 
 
+_TOGETHER = 20
+"""Accounts judged at one go: each go has the time limit of a change."""
+
+
 @router.post(
     "",
     summary="Judge every stored account at new prices, and tell who listens.",
@@ -56,7 +61,7 @@ class _Ready(NamedTuple):
 async def prices(request: Request, caller: Annotated[Caller, Depends(command)]) -> Response:
     """An account with newer prices keeps them: what arrives late is ignored."""
     data = await read_body(request)
-    state = request.app.state
+    state = state_of(request)
     store: Store = state.store
     told: list[Stored] = []
     body: PricesBody = validated(PricesBody, parsed(data, state.settings.most_positions))
@@ -64,24 +69,18 @@ async def prices(request: Request, caller: Annotated[Caller, Depends(command)]) 
     moment = (body.as_of, body.sequence or 0)
 
     def judge() -> list[_Ready]:
+        if moment < state.moments.get(caller.tenant, moment):
+            return []  # it arrives late
         with store.reading() as tx:
-            rows = [
-                (one, store.snapshot(tx, caller.tenant, one.id, one.snapshot))
-                for one in store.accounts(tx, caller.tenant)
-            ]
-        late = moment < state.moments.get(caller.tenant, moment)
-        return (
-            []
-            if late
-            else [ready for stored, text in rows if (ready := _moved(stored, json.loads(text or "{}"), body))]
-        )
+            rows = store.files(tx, caller.tenant)
+        parts = [rows[start : start + _TOGETHER] for start in range(0, len(rows), _TOGETHER)]
+        return [ready for part in parts for ready in state.work.beside(_all_moved, part, body)]
 
     def write(tx: Any, ready: list[_Ready]) -> Answer:
-        for before, after in ready:
-            # an account that was put or forgotten meanwhile is left as it is
-            now = store.account(tx, caller.tenant, before.id)
-            if now is not None and now.snapshot == before.snapshot:
-                told.append(keep(store, tx, caller.tenant, after))
+        # an account that was put or forgotten meanwhile is left as it is
+        now = {(one.id, one.snapshot) for one in store.accounts(tx, caller.tenant)}
+        same = [after for before, after in ready if (before.id, before.snapshot) in now]
+        told.extend(keep(store, tx, caller.tenant, *same))
         return Answer(200, "", to_json({"accounts": [one.id for one in told]}))
 
     response = await change(request, caller, data, judge, write)
@@ -101,6 +100,11 @@ def _is_past(as_of: datetime, settings: Settings) -> None:
     if (as_of - datetime.now(UTC)).total_seconds() > settings.ahead:
         why = f"is more than {settings.ahead:g} s ahead of the clock of the service; one of the two clocks is wrong"
         raise AccountError("request", (Fault("as_of", as_of.isoformat(), why),))
+
+
+def _all_moved(rows: list[tuple[Stored, str]], body: PricesBody) -> list[_Ready]:
+    """The accounts, each with its file, that have these prices and no newer ones."""
+    return [ready for stored, text in rows if (ready := _moved(stored, json.loads(text), body))]
 
 
 def _moved(stored: Stored, raw: dict[str, Any], body: PricesBody) -> _Ready | None:

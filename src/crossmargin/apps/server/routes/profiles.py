@@ -12,6 +12,7 @@ from starlette.responses import Response
 from crossmargin.apps.server.bodies import JSON
 from crossmargin.apps.server.problems import not_found
 from crossmargin.apps.server.security import Caller, read
+from crossmargin.apps.server.state import state_of
 from crossmargin.files.profiles import load_profile, profile_ids
 from crossmargin.model.report import to_json
 
@@ -28,7 +29,7 @@ async def profiles(request: Request, _caller: Annotated[Caller, Depends(read)]) 
 
         return to_json([profile_row(load_profile(name)) for name in profile_ids()])
 
-    return Response(await request.app.state.work.run(work), media_type=JSON)
+    return Response(await state_of(request).work.run(work), media_type=JSON)
 
 
 @router.get("/{id}", summary="The rules of a profile.", response_class=Response, responses=_ANSWER)
@@ -47,4 +48,4 @@ async def profile(
             raise not_found("profile", id)
         return to_json(rules_told(rules_of(f"{id}@{on}" if on else id)))
 
-    return Response(await request.app.state.work.run(work), media_type=JSON)
+    return Response(await state_of(request).work.run(work), media_type=JSON)

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from crossmargin.apps.server.bodies import body_schema, parsed, read_body, validated
 from crossmargin.apps.server.problems import Problem
 from crossmargin.apps.server.security import COOKIE, Caller, Guard, csrf_of
+from crossmargin.apps.server.state import state_of
 from crossmargin.model.noun import Noun
 
 router = APIRouter(prefix="/v1/session")
@@ -24,21 +25,21 @@ class SessionBody(Noun):
 
 
 def _told(request: Request, caller: Caller) -> dict[str, Any]:
-    mode = "token" if request.app.state.settings.tokens else "local"
+    mode = "token" if state_of(request).settings.tokens else "local"
     return {"mode": mode, "tenant": caller.tenant, "scopes": sorted(caller.scopes), "csrf": caller.csrf}
 
 
 @router.get("", summary="Who asks, what they may do, and what a page must send along.")
 async def session(request: Request) -> dict[str, Any]:
     """401 where nobody known asks."""
-    return _told(request, await request.app.state.guard.caller(request))
+    return _told(request, await state_of(request).guard.caller(request))
 
 
 @router.post("", summary="Sign in.", openapi_extra=body_schema(SessionBody))
 async def sign_in(request: Request) -> Response:
     """Sets a cookie that ends with the browser's session, or with the token."""
     body = validated(SessionBody, parsed(await read_body(request), 0))
-    guard: Guard = request.app.state.guard
+    guard: Guard = state_of(request).guard
     if not guard.settings.tokens:
         return JSONResponse(_told(request, await guard.caller(request)))
     found = await guard.known(body.token)

@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from crossmargin.apps.server.hub import Listener
 from crossmargin.apps.server.problems import Problem
 from crossmargin.apps.server.security import Caller
+from crossmargin.apps.server.state import state_of
 
 router = APIRouter()
 _PING = 5.0
@@ -26,7 +27,7 @@ _TOO_BIG, _POLICY, _SLOW = 1009, 1008, 1013
 @router.websocket("/v1/stream")
 async def stream(socket: WebSocket) -> None:
     """Send what changes until the other side goes; a listener that does not read is dropped."""
-    state = socket.app.state
+    state = state_of(socket)
     try:
         caller: Caller = await state.guard.caller(socket)
         if "read" not in caller.scopes:
@@ -63,7 +64,7 @@ async def _send(socket: WebSocket, listener: Listener) -> None:
         if time.monotonic() - checked >= _PING:
             checked = time.monotonic()
             try:
-                await socket.app.state.guard.caller(socket)
+                await state_of(socket).guard.caller(socket)
             except Problem as problem:
                 await _close(socket, _POLICY, problem.title)
                 return
@@ -79,7 +80,7 @@ async def _send(socket: WebSocket, listener: Listener) -> None:
 
 async def _receive(socket: WebSocket) -> None:
     """Nothing is expected from a listener; what comes is only measured."""
-    most = socket.app.state.settings.most_message
+    most = state_of(socket).settings.most_message
     while True:
         try:
             message = await socket.receive()

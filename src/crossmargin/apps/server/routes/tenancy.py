@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from crossmargin.apps.server.bodies import body_schema, parsed, read_body, validated
 from crossmargin.apps.server.problems import not_found
 from crossmargin.apps.server.security import Caller, ScopeName, admin
+from crossmargin.apps.server.state import state_of
 from crossmargin.apps.store.store import Store
 from crossmargin.apps.store.tokens import Token, create_token, revoke_token, tokens
 from crossmargin.model.noun import Noun
@@ -38,27 +39,27 @@ def told(token: Token) -> dict[str, Any]:
 @router.get("/tokens", summary="The tokens of this tenant; never their secrets.")
 async def list_tokens(request: Request, caller: Annotated[Caller, Depends(admin)]) -> dict[str, Any]:
     """Expired and revoked ones too."""
-    store: Store = request.app.state.store
+    store: Store = state_of(request).store
 
     def work() -> dict[str, Any]:
         with store.reading() as tx:
             return {"tokens": [told(token) for token in tokens(tx, caller.tenant)]}
 
-    return await request.app.state.work.run(work)  # type: ignore[no-any-return]
+    return await state_of(request).work.run(work)
 
 
 @router.post("/tokens", status_code=201, summary="Make a token for this tenant.", openapi_extra=body_schema(TokenBody))
 async def make_token(request: Request, caller: Annotated[Caller, Depends(admin)]) -> Response:
     """Its secret is in this answer and nowhere else, so that it is not answered twice."""
     body = validated(TokenBody, parsed(await read_body(request), 0))
-    store: Store = request.app.state.store
+    store: Store = state_of(request).store
 
     def work() -> dict[str, Any]:
         scopes = tuple(dict.fromkeys(body.scopes))
         secret, made = create_token(store, caller.tenant, body.name, scopes, who=caller.who, days=body.days)
         return {"token": secret, **told(made)}
 
-    return JSONResponse(await request.app.state.work.run(work, lane="change"), status_code=201)
+    return JSONResponse(await state_of(request).work.run(work, lane="change"), status_code=201)
 
 
 @router.delete("/tokens/{id}", summary="Revoke a token, at once.")
@@ -66,12 +67,12 @@ async def end_token(
     request: Request, id: Annotated[str, Path(pattern=r"^[0-9a-f]{1,32}$")], caller: Annotated[Caller, Depends(admin)]
 ) -> dict[str, Any]:
     """The next request that bears it is refused."""
-    store: Store = request.app.state.store
+    store: Store = state_of(request).store
 
     def work() -> Token | None:
         return revoke_token(store, caller.tenant, id, who=caller.who)
 
-    ended = await request.app.state.work.run(work, lane="change")
+    ended = await state_of(request).work.run(work, lane="change")
     if ended is None:
         raise not_found("token", id)
     return told(ended)
@@ -85,11 +86,11 @@ async def audit(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """``broken_at``: the place of the first record that is not what was written, or null."""
-    store: Store = request.app.state.store
+    store: Store = state_of(request).store
 
     def work() -> dict[str, Any]:
         with store.reading() as tx:
             rows = store.audit_log(tx, caller.tenant, after, limit)
             return {"records": [row._asdict() for row in rows], "broken_at": store.broken_audit(tx, caller.tenant)}
 
-    return await request.app.state.work.run(work)  # type: ignore[no-any-return]
+    return await state_of(request).work.run(work)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import highspy
 import pytest
 
 import crossmargin as cm
@@ -108,6 +109,21 @@ def test_the_public_multi_venue_box_is_improved_beyond_its_published_shift() -> 
     after = cm.threshold(*done(fund, plan)["crossex"]).common_shock
     nearest = min(abs(side.distance) for side in (after.below, after.above) if side.distance is not None)
     assert nearest > published[1]
+
+
+def test_a_solver_that_another_library_has_started_is_used_as_it_is() -> None:
+    """HiGHS has one set of threads for a process: here somebody else has made it, with another number of them."""
+    other = highspy.Highs.__bases__[0]()
+    highspy.Highs.resetGlobalScheduler(True)
+    try:
+        other.setOptionValue("output_flag", False)
+        other.setOptionValue("threads", 2)
+        other.addVar(0.0, 1.0)
+        other.run()
+        plan = allocate(load_fund(str(FUNDS / "cross-venue-box.toml")))
+    finally:
+        highspy.Highs.resetGlobalScheduler(True)
+    assert near(plan.moves[0].amount, 27500)
 
 
 def test_reducing_is_chosen_where_it_is_cheaper_than_bringing_money() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from crossmargin.errors import MissingExtra
+from crossmargin.errors import CrossmarginError, MissingExtra
 
 Key = Hashable
 """The name of a column: a decision, its switch, a margin, the smallest headroom ..."""
@@ -151,21 +151,37 @@ class Master:
                 self._solver.changeRowBounds(index, *self._bounds(row))
 
     def solve(self) -> Solved:
-        """Solve under the present rows."""
-        self._solver.run()
-        status, names = self._solver.getModelStatus(), self._module.HighsModelStatus
+        """Solve under the present rows. Raises :class:`CrossmarginError` where the solver gives up."""
+        status, names = self._run(), self._module.HighsModelStatus
         if status == names.kOptimal:
             info, values = self._solver.getInfo(), self._solver.getSolution().col_value
             objective = float(info.objective_function_value)
             found = {key: values[index] * self._scale[index] for key, index in self._place.items()}
             return Solved("optimal", found, objective, float(info.mip_dual_bound) if self._integer else objective)
-        verdict: Literal["infeasible", "unbounded"] = "infeasible" if status == names.kInfeasible else "unbounded"
         if status == names.kUnboundedOrInfeasible:
             self._solver.setOptionValue("presolve", "off")
-            self._solver.run()
+            status = self._run()
             self._solver.setOptionValue("presolve", "choose")
-            verdict = "infeasible" if self._solver.getModelStatus() == names.kInfeasible else "unbounded"
-        return Solved(verdict, {}, 0.0, 0.0)
+        verdicts: dict[Any, Literal["infeasible", "unbounded"]] = {
+            names.kInfeasible: "infeasible",
+            names.kUnbounded: "unbounded",
+        }
+        if status not in verdicts:
+            raise CrossmarginError(
+                "the solver", f"stopped without an answer ({status.name}); this is no fault of the fund"
+            )
+        return Solved(verdicts[status], {}, 0.0, 0.0)
+
+    def _run(self) -> Any:
+        """Run the solver; the model's status.
+
+        Its threads are those of the whole process: where another library has made them already, in another number than
+        ours, it refuses to run, and takes the number that is there.
+        """
+        if self._solver.run() == self._module.HighsStatus.kError:
+            self._solver.setOptionValue("threads", 0)
+            self._solver.run()
+        return self._solver.getModelStatus()
 
     def shadow(self, solved: Solved) -> Shadow:
         """What each row and each fixed column is worth at a solution; whole numbers stay as they are."""
@@ -176,7 +192,7 @@ class Master:
             value = float(round(kept[index]))
             self._solver.changeColBounds(index, value, value)
         if self._integer:
-            self._solver.run()
+            self._run()
         found = self._solver.getSolution()
         rows = [(row, found.row_dual[i] / row.size) for i, row in enumerate(self._rows) if found.row_dual[i]]
         columns = {key: found.col_dual[index] / self._scale[index] for key, index in self._place.items()}

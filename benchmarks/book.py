@@ -30,7 +30,7 @@ import crossmargin as cm
 from crossmargin.engine.columns import Side
 from crossmargin.engine.runner import Runner
 from crossmargin.engine.synthetic import Synthetic, synthetic_book
-from crossmargin.model.profile import AssetRule
+from crossmargin.model.brackets import AssetRule
 
 TITLE = "## A book (`python benchmarks/book.py --write`)"
 DAY = date(2026, 11, 20)

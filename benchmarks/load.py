@@ -138,7 +138,7 @@ async def flood(port: int, connections: int, listeners: int) -> None:
     tasks = [asyncio.create_task(listens()) for _ in range(listeners)]
     if listeners:
         deaf, writer = await asyncio.open_connection("127.0.0.1", port)
-        deaf._limit = 1  # type: ignore[attr-defined]  # one that asks for the stream and never reads it
+        deaf._limit = 1  # one that asks for the stream and never reads it
         key = (
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
             + "A" * 22

@@ -65,8 +65,8 @@ def run(accounts: int, moments: int, volatility: float, folder: str) -> list[str
     now = datetime.now(UTC)
     store = Store(str(Path(folder) / f"monitor{volatility}.db"))
     monitoring, clock = Monitoring(store, "local"), Clock()
-    fleet = Fleet("book", one.book, one.prices, one.rules)  # type: ignore[arg-type]
-    monitor = Monitor(monitoring, {}, RULES, executor=None, now=clock)  # type: ignore[arg-type]
+    fleet = Fleet("book", one.book, one.prices, one.rules)
+    monitor = Monitor(monitoring, {}, RULES, executor=None, now=clock)
     outbox = Outbox(monitoring, {"log": LogChannel()}, Outside(), clock)
     start = time.perf_counter()
     monitor.take({r.account: r for r in fleet.everybody(now)}, clock())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from judge import write
 
 import crossmargin as cm
 from crossmargin.engine.synthetic import Synthetic, synthetic_book
-from crossmargin.engine.tables import compile_rules
-from crossmargin.errors import UnsupportedRule
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.profile import Rules
@@ -30,25 +27,12 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "parity"))
 agreement = import_module("agreement")
 
 TITLE = "## Agreement of runner and judge (`python benchmarks/parity.py --pools 4000 --write`)"
-AS_OF = datetime(2026, 11, 20, 8, tzinfo=UTC)
 AT_ONCE = 2_000
-
-
-def compilable() -> dict[str, Rules]:
-    found = {}
-    for name in cm.profile_ids():
-        rules = cm.load_profile(name).on(AS_OF)
-        try:
-            compile_rules(rules, [], [])
-        except UnsupportedRule:
-            continue
-        found[name] = rules
-    return found
 
 
 def some_pools(rules: Rules, pools: int, seed: int) -> Synthetic:
     """A made-up book of few contracts, so that hedges, several contracts on one coin and coin collateral are common."""
-    donors = [rules] + [cm.load_profile(name).on(AS_OF) for name in ("binance-usdm", "binance-coinm")]
+    donors = [rules] + [cm.load_profile(name).on(agreement.AS_OF) for name in ("binance-usdm", "binance-coinm")]
     kinds = {parse_symbol(symbol).kind for symbol in rules.brackets} or {"linear", "inverse"}
     inverse = {frozenset({"linear"}): 0, frozenset({"inverse"}): 8}.get(frozenset(kinds - {"spot"}), 3)
     listed = [n for n, rule in rules.assets.items() if rule.tiers is not None or rule.bid_buffer is not None]
@@ -62,7 +46,7 @@ def market_of(made: Synthetic) -> Market:
     """The prices as an exact market, every number a plain decimal."""
     marks = dict(zip(made.prices.instruments, (f"{p:.10f}" for p in made.prices.mark_price), strict=True))
     index = dict(zip(made.prices.assets, (f"{p:.10f}" for p in made.prices.index_price), strict=True))
-    return Market(as_of=AS_OF, mark_price=marks, index_price=index, bid_rate=index, ask_rate=index)
+    return Market(as_of=agreement.AS_OF, mark_price=marks, index_price=index, bid_rate=index, ask_rate=index)
 
 
 def check(rules: Rules, pools: int) -> Any:
@@ -78,7 +62,7 @@ def check(rules: Rules, pools: int) -> Any:
 def report(pools: int, profiles: list[str] | None) -> str:
     head = "profile, pools, largest difference of a figure, sides, of a price, rejudged, refused by both, disagree"
     rows = ["| " + head.replace(", ", " | ") + " |\n" + "|---" * 8 + "|\n"]
-    for name, rules in compilable().items():
+    for name, rules in agreement.compilable().items():
         if profiles and name not in profiles:
             continue
         found = check(rules, pools)

@@ -29,10 +29,10 @@ from peer_sides import FLAT, PORTFOLIOS
 
 import crossmargin as cm
 from crossmargin.engine.book import Book
+from crossmargin.engine.prices import Prices
 from crossmargin.engine.runner import Runner
 from crossmargin.engine.synthetic import synthetic_book
-from crossmargin.engine.tables import Prices
-from crossmargin.model.profile import Bracket, InstrumentRule
+from crossmargin.model.brackets import Bracket, InstrumentRule
 
 TITLE = "## Other libraries (`python benchmarks/peers.py --write`)"
 ROUNDS = 9

@@ -27,7 +27,7 @@ COINS = 50
 def large(random: np.random.Generator) -> tuple[cm.Case, Covariance]:
     """50 positions of very different sizes, long and short, on 5 to 25 % of their value."""
     raw = account(COINS)
-    positions: list[dict[str, str]] = raw["positions"]  # type: ignore[assignment]
+    positions: list[dict[str, str]] = raw["positions"]
     for position in positions:
         position["quantity"] = f"{random.choice([-1, 1]) * np.exp(random.uniform(0, 5)):.3f}"
     value = sum(abs(float(position["quantity"])) * 30000 for position in positions)

@@ -12,11 +12,17 @@ from crossmargin.model.fund import Fund, Member
 
 D = Decimal
 ZERO = Decimal(0)
-BTC = "BTC/USDT:USDT"
+BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
 BRACKETS = [
     {"notional_floor": "0", "maintenance_rate": "0.005"},
     {"notional_floor": "100000", "maintenance_rate": "0.01"},
 ]
+CAPPED = [
+    {"notional_floor": "0", "maintenance_rate": "0.005", "max_leverage": "50"},
+    {"notional_floor": "100000", "maintenance_rate": "0.02", "max_leverage": "20"},
+    {"notional_floor": "150000", "maintenance_rate": "0.05", "max_leverage": "10"},
+]
+"""A table that caps the leverage of larger positions."""
 
 
 def member(
@@ -74,8 +80,8 @@ def done(fund: Fund, plan: Plan) -> dict[str, cm.Case]:
                 order = _order(fund, move)
                 changes[move.account] = [order]
             for name, own in changes.items():
-                cases[name] = cm.apply_changes(*cases[name], own)  # type: ignore[misc]
-    return {name: cm.Case(*case) for name, case in cases.items()}  # type: ignore[misc]
+                cases[name] = cm.apply_changes(*cases[name], own)
+    return {name: cm.Case(*case) for name, case in cases.items()}
 
 
 def _cut(amount: Decimal | None) -> Decimal:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 _HOME = {
     "Account": "model.account",
     "AccountError": "errors",
-    "AssetRule": "model.profile",
+    "AssetRule": "model.brackets",
     "Balance": "model.account",
     "Bar": "model.history",
     "Book": "engine.book",
@@ -44,10 +44,10 @@ _HOME = {
     "FundingOutlook": "analytics.funding",
     "FundingPayment": "analytics.funding",
     "HeatMap": "analytics.stress",
-    "HedgeChoice": "analytics.hedge",
+    "HedgeChoice": "analytics.best_hedge",
     "HedgeEffect": "analytics.hedge",
     "Imported": "files.unified",
-    "InstrumentRule": "model.profile",
+    "InstrumentRule": "model.brackets",
     "JournalError": "errors",
     "LeverageChoice": "model.fund",
     "Line": "model.report",
@@ -71,7 +71,7 @@ _HOME = {
     "Pocket": "model.account",
     "Position": "model.account",
     "Prepared": "engine.pool",
-    "Prices": "engine.tables",
+    "Prices": "engine.prices",
     "Profile": "model.profile",
     "ProfileError": "errors",
     "Reason": "engine.columns",
@@ -108,7 +108,7 @@ _HOME = {
     "allocate": "analytics.allocation",
     "apply_changes": "analytics.whatif",
     "bars_from": "model.history",
-    "best_hedge": "analytics.hedge",
+    "best_hedge": "analytics.best_hedge",
     "book_from_arrow": "engine.interchange",
     "book_from_frames": "engine.interchange",
     "book_to_arrow": "engine.interchange",
@@ -353,6 +353,7 @@ if TYPE_CHECKING:
         liquidation_probability,
         nearest_chance,
     )
+    from crossmargin.analytics.best_hedge import HedgeChoice, best_hedge
     from crossmargin.analytics.book import BookReport, BookSensitivity, BookStress, BookThresholds
     from crossmargin.analytics.box import WorstInBox, worst_in_box
     from crossmargin.analytics.cascade import Cascade, cascade, cascades
@@ -361,16 +362,7 @@ if TYPE_CHECKING:
     from crossmargin.analytics.covariance import Covariance, correlated, covariance_of, estimate_covariance
     from crossmargin.analytics.curve import Curve, curve
     from crossmargin.analytics.funding import FundingOutlook, FundingPayment, Runway, funding, runway
-    from crossmargin.analytics.hedge import (
-        HedgeChoice,
-        HedgeEffect,
-        NeutralPair,
-        Requirement,
-        best_hedge,
-        hedge,
-        neutral_pairs,
-        requirements,
-    )
+    from crossmargin.analytics.hedge import HedgeEffect, NeutralPair, Requirement, hedge, neutral_pairs, requirements
     from crossmargin.analytics.limits import MaxOrder, MaxWithdraw, max_order, max_withdraw
     from crossmargin.analytics.questions import evaluate, sensitivity, stress, threshold
     from crossmargin.analytics.reconciliation import ReconciledFigure, Reconciliation, reconcile
@@ -406,10 +398,10 @@ if TYPE_CHECKING:
     from crossmargin.engine.liquidation import Liquidated, deleverage, liquidate, next_step
     from crossmargin.engine.pool import Prepared
     from crossmargin.engine.prepare import prepare
+    from crossmargin.engine.prices import Prices
     from crossmargin.engine.reference import measure
     from crossmargin.engine.runner import Runner
     from crossmargin.engine.synthetic import synthetic_book
-    from crossmargin.engine.tables import Prices
     from crossmargin.errors import (
         AccountError,
         CommandRejected,
@@ -431,6 +423,7 @@ if TYPE_CHECKING:
     from crossmargin.files.scenarios import historical_scenarios, load_history, load_scenarios
     from crossmargin.files.unified import Imported, import_account, read_payload_file
     from crossmargin.model.account import Account, Balance, OpenOrder, Pocket, Position
+    from crossmargin.model.brackets import AssetRule, InstrumentRule
     from crossmargin.model.change import (
         ChangeRules,
         Close,
@@ -448,7 +441,7 @@ if TYPE_CHECKING:
     from crossmargin.model.history import Bar, bars_from
     from crossmargin.model.market import Market
     from crossmargin.model.payment import PaidFunding
-    from crossmargin.model.profile import AssetRule, InstrumentRule, Profile, Rules
+    from crossmargin.model.profile import Profile, Rules
     from crossmargin.model.report import (
         Crossing,
         Line,

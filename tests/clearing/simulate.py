@@ -19,21 +19,18 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path[:0] = [str(Path(__file__).parent)]
+from world import T0, D, instrument, rules_of
 
-from world import T0, D, instrument, rules_of  # noqa: E402
-
-from crossmargin.clearing.audit import audit, audit_command  # noqa: E402
-from crossmargin.clearing.commands import canonical, read  # noqa: E402
-from crossmargin.clearing.decide import apply  # noqa: E402
-from crossmargin.clearing.events import Event  # noqa: E402
-from crossmargin.clearing.ledger import WALLET  # noqa: E402
-from crossmargin.clearing.state import State, dump, evolve, load, tick  # noqa: E402
-from crossmargin.clearing.watch import Watch  # noqa: E402
-from crossmargin.model.instrument import parse_symbol  # noqa: E402
+from crossmargin.clearing.audit import audit, audit_command
+from crossmargin.clearing.commands import canonical, read
+from crossmargin.clearing.decide import apply
+from crossmargin.clearing.events import Event
+from crossmargin.clearing.ledger import WALLET
+from crossmargin.clearing.state import State, dump, evolve, load, tick
+from crossmargin.clearing.watch import Watch
+from crossmargin.model.instrument import parse_symbol
 
 FEATURES = (
     "inverse contract", "several collaterals", "negative balance", "dust", "tier crossing", "depeg", "hedge mode",

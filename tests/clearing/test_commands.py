@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -217,7 +218,7 @@ def test_a_symbol_is_held_net_or_in_hedge_mode() -> None:
 
 
 def test_an_account_has_so_many_orders_and_no_more() -> None:
-    found = World(max_orders=2)  # type: ignore[arg-type]
+    found = World(max_orders=2)
     found.rules(instrument(BTC))
     found.open("a", USDT="1000")
     found.do("set_leverage", account="a", symbol=BTC, leverage="10")
@@ -289,20 +290,30 @@ def test_bounds_admit_nothing_that_the_judge_refuses() -> None:
 
 
 def test_bounds_know_what_a_debt_holds_by_the_assets_own_rate() -> None:
-    """Losses settle in a coin the account has none of: its debt holds as much again, which the fall takes twice."""
-    fast, slow = World(audited=False), World(bounds=False, audited=False)
-    owed = {"asset": "USDC", "collateral_ratio": "1", "liability_maintenance_rate": "1"}
-    for found in (fast, slow):
+    """A coin the account has none of pays funding and losses: the debt holds as much again, so both count twice.
+
+    Funding of 10 % on 4,000 is a debt of 400. At 97.70 it is 400 + 40 x 2.30 = 492, and 1000 - 492 of equity are below
+    the 492 + 0.5 % x 40 x 97.70 = 511.54 required; at 97.80 it is 488, and 512 stand against 507.56.
+    """
+    for bounds in (True, False):
+        found = World(bounds=bounds, audited=False)
+        owed = {"asset": "USDC", "collateral_ratio": "1", "liability_maintenance_rate": "1"}
         found.rules(instrument("ETH/USDC:USDC"), assets=[owed])
-        found.open("a", USDT="1000")
         found.do("index", asset="USDC", price="1")
         found.do("mark", symbol="ETH/USDC:USDC", price="100")
-        found.buy("a", "ETH/USDC:USDC", "40", "100", "10")
-        seen: list[tuple[int, str]] = []
-        for price in range(99, 70, -1):
+        for name, quantity in (("a", "40"), ("b", "-40")):
+            found.open(name, USDT="1000" if name == "a" else "100000")
+            found.buy(name, "ETH/USDC:USDC", quantity, "100", "10")
+        end = found.now.isoformat()
+        found.later(milliseconds=5)
+        found.do("settle_funding", symbol="ETH/USDC:USDC", interval_end=end, rate="0.1")
+        seen: list[tuple[Decimal, str]] = []
+        for tenths in range(999, 940, -1):
             found.later(milliseconds=5)
-            seen += [(price, event["event"]) for event in found.say("mark", symbol="ETH/USDC:USDC", price=f"{price}")]
-        assert [price for price, event in seen if event != "mark"][:1] == [87], seen
+            price = D(tenths) / 10
+            events = found.say("mark", symbol="ETH/USDC:USDC", price=f"{price}")
+            seen += [(price, event["event"]) for event in events if event["event"] != "mark"]
+        assert seen[:1] == [(D("97.7"), "level")], (bounds, seen)
 
 
 def test_a_price_that_moved_within_the_band_has_still_moved() -> None:

@@ -273,7 +273,7 @@ def test_a_connection_lost_at_the_commit_leaves_one_effect(where: str, after: bo
     with books(where) as desk:
         said = desk.submit(LINES[:20])
         real = desk.journal._connection
-        desk.journal._connection = Cut(desk, after=after)  # type: ignore[assignment]
+        desk.journal._connection = Cut(desk, after=after)
         with pytest.raises(JournalError, match="closed the connection"):
             desk.submit(LINES[20:30])
         desk.journal._connection = real
@@ -321,10 +321,10 @@ def test_a_server_restarted_in_mid_transaction_loses_nothing(tmp_path: Path, rou
             subprocess.run(RESTART or "", shell=True, check=True, stdout=subprocess.DEVNULL)
             real()
 
-        desk.journal._connection.commit = restarted  # type: ignore[method-assign]
+        desk.journal._connection.commit = restarted
         with pytest.raises(JournalError):
             desk.submit(LINES[at : at + 5])
-        desk.journal._connection.commit = real  # type: ignore[method-assign]
+        desk.journal._connection.commit = real
         assert desk.submit(LINES) == right
         assert (desk.chain, state_hash(desk.state)) == (chain, state)
         assert json.loads(right[0])["accepted"] and verify(desk.journal).findings == ()

@@ -400,7 +400,7 @@ def test_the_books_are_one_tenants_and_a_scope_says_what_is_allowed(where: str, 
     question = {"clearing_account": "alice"}
     headers = {"authorization": f"Bearer {theirs}"}
     assert service.ask("POST", "/v1/questions/evaluate", headers, json=question).json()["type"].endswith("no-books")
-    with store.reading() as tx:
+    with store.reading("desk") as tx:
         (noted,) = [row for row in store.audit_log(tx, "desk") if row.what == "clearing.commands"]
     assert (noted.object, noted.after) == ("1 commands", hashlib.sha256(LINES[5]).hexdigest())
     service.close()

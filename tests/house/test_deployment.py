@@ -160,6 +160,14 @@ def test_the_composition_shows_nothing_but_the_loopback_and_keeps_its_secret() -
     assert ports == [f"127.0.0.1:{Settings().port}:{Settings().port}"]
     assert COMPOSE["networks"]["inside"]["internal"] is True
     assert services["database"]["networks"] == ["inside"]
+    # the database's own superuser is nobody's: the service comes as a role that row-level security holds
+    assert services["database"]["environment"].keys() == {"POSTGRES_PASSWORD_FILE"}
+    user = re.search(r"//(\w+)@database/(\w+)$", services["service"]["environment"]["CROSSMARGIN_STORE"])
+    role = (DEPLOY / "role.sh").read_text()
+    assert user is not None and f"CREATE ROLE {user[1]} LOGIN PASSWORD" in role
+    assert f"CREATE DATABASE {user[2]} OWNER {user[1]};" in role and "SUPERUSER" not in role
+    assert "./role.sh:/docker-entrypoint-initdb.d/role.sh:ro" in services["database"]["volumes"]
+    assert "--row-security" in services["service"]["command"]
     assert "database" in COMPOSE["volumes"] and services["database"]["volumes"][0].startswith("database:")
     assert COMPOSE["secrets"]["database_password"].keys() == {"file"}
     for one in services.values():
@@ -188,7 +196,7 @@ def test_the_entry_point_hands_the_secret_to_the_program_alone(tmp_path: Path) -
 
 def test_the_unit_is_hardened_and_understood(tmp_path: Path) -> None:
     parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.optionxform = str
     parser.read_string(UNIT)
     asked = {
         "DynamicUser": "yes", "ProtectSystem": "strict", "NoNewPrivileges": "yes", "ProtectHome": "yes",

@@ -11,7 +11,7 @@ import pytest
 import crossmargin as cm
 from crossmargin.engine import kinds
 from crossmargin.files.profiles import load_profile, profile_ids
-from crossmargin.model.profile import Collateral, MaintenanceMargin
+from crossmargin.model.slots import Collateral, MaintenanceMargin
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "crossmargin"

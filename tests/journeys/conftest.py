@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,11 +14,17 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+sys.path.insert(0, str(Path(__file__).parent))  # journeys share many.py
+
 CHROMIUM = Path(os.environ.get("CROSSMARGIN_TEST_CHROMIUM", "/usr/bin/chromium"))
 PATIENCE = 20_000
 """Milliseconds until something that is waited for must be there, on a machine that does other things too."""
 
 expect.set_options(timeout=PATIENCE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", metavar="DIR", help="save what each journey sees at its telling moments")
 
 
 class Service:
@@ -136,7 +143,7 @@ def watched(browser: Browser) -> Iterator[Callable[..., Watched]]:
     pages: list[Watched] = []
 
     def begin(**options: Any) -> Watched:
-        context = browser.new_context(viewport={"width": 1440, "height": 900}, **options)
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         context.set_default_timeout(PATIENCE)
         pages.append(Watched(context.new_page()))
         return pages[-1]
@@ -145,3 +152,41 @@ def watched(browser: Browser) -> Iterator[Callable[..., Watched]]:
     for one in pages:
         one.page.context.close()
         one.check()
+
+
+DRAWN = """() =>
+  [...document.querySelectorAll(".plot")].every((each) => !each.checkVisibility() || each.dataset.painted)
+  && ![...document.querySelectorAll(".wait")].some((each) => each.checkVisibility())"""
+"""Every chart is drawn and nothing is waited for."""
+GROWN = "document.documentElement.scrollHeight > innerHeight"
+MOST = 8000
+"""Pixels of the tallest picture."""
+
+
+@pytest.fixture
+def picture(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Saves what a page shows as ``<journey>-<nn>-<moment>.png``; does nothing without ``--pictures``."""
+    folder = request.config.getoption("--pictures", default=None)
+    journey = re.sub(r"[^a-z0-9.]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+    taken: list[str] = []
+
+    def whole(page: Page, width: int) -> None:
+        """Give the page all the height it takes: a chart is drawn when it comes into sight, and makes the page grow."""
+        while (height := page.evaluate("document.documentElement.scrollHeight")) <= MOST:
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_function(f"() => ({DRAWN})() || {GROWN}", timeout=90_000)
+            if not page.evaluate(GROWN):
+                return
+
+    def take(page: Page, moment: str, *, drawn: bool = True) -> None:
+        if folder is None:
+            return
+        taken.append(moment)
+        size = page.viewport_size
+        if drawn:
+            whole(page, size["width"])
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{journey}-{len(taken):02}-{moment}.png", full_page=True)
+        page.set_viewport_size(size)
+
+    return take

@@ -112,9 +112,12 @@ def test_every_control_is_named_reached_by_tab_and_shows_where_one_is(examples, 
 def test_every_picture_has_its_table_with_a_caption_and_changes_are_told(examples, watched):
     page = watched().open(examples, "account/article-2.1-cross")
     for tab in ("", "market", "lines", "sensitivity", "compare", "cascade"):
-        page.goto(f"{examples.url}/#/account/article-2.1-cross/{tab}")
+        place = f"#/account/article-2.1-cross/{tab}".rstrip("/")
+        page.goto(f"{examples.url}/{place}")
+        expect(page.locator(".tabs a[aria-current]")).to_have_attribute("href", place)
         expect(page.locator("main figure").first).to_be_visible()
         page.wait_for_load_state("networkidle", timeout=90_000)
+        expect(page.locator("main .wait, main [aria-busy]")).to_have_count(0)
         for figure in page.locator("figure").all():
             if not figure.locator("details[open]").count():
                 figure.locator("summary").click()

@@ -37,15 +37,16 @@ def asked(verb: str, path: Path) -> dict[str, Any]:
 
 
 def amount(text: str | None) -> str:
-    """An amount as the page shows it: grouped, two decimals; below 1 four significant digits; halves away from zero."""
+    """An amount as the page shows it: grouped, two decimals, below 1 four significant digits; halves away from zero."""
     if text is None:
         return "unknown"
     value = Decimal(text)
-    if value == 0 or abs(value) >= 1:
+    if abs(value) < Decimal("1e-8") or abs(value) >= 1:
         cut = value.quantize(Decimal("0.01"), rounding="ROUND_HALF_UP")
         return f"{cut:,.2f}" if cut or value >= 0 else "-0.00"
     places = Decimal(1).scaleb(value.adjusted() - 3)
-    return f"{value.quantize(places, rounding='ROUND_HALF_UP').normalize():f}"
+    head, tail = f"{value.quantize(places, rounding='ROUND_HALF_UP'):f}".split(".")
+    return f"{head}.{tail.rstrip('0').ljust(2, '0')}"
 
 
 def percent(text: str, sign: bool = False) -> str:

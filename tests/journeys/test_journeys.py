@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from many import many_positions
 from playwright.sync_api import expect
 
 import crossmargin as cm
@@ -42,20 +42,22 @@ def planned(page, text):
 # 1 first start
 
 
-def test_an_empty_store_says_what_to_do(start, watched):
+def test_an_empty_store_says_what_to_do(start, watched, picture):
     page = watched().open(start("--empty"))
     expect(page.get_by_role("heading", name="No accounts yet")).to_be_visible()
+    picture(page, "empty")
     page.get_by_role("link", name="Import your own account").click()
     expect(page.get_by_role("heading", name="Import an account")).to_be_visible()
 
 
-def test_the_first_start_shows_the_examples_and_the_next_step(examples, watched):
+def test_the_first_start_shows_the_examples_and_the_next_step(examples, watched, picture):
     page = watched().open(examples)
     expect(page.get_by_role("heading", name="these are example accounts")).to_be_visible()
     # article 3.1: 10,000 + 2,000 + 0 - 7,500 = 4,500 of equity, 2 % of 250,000 = 5,000 of maintenance margin
     row = page.locator('tr[data-key="article-3.1/"]')
     for text in ("liquidatable", "4,500.00", "5,000.00", "-500.00", "111.1 %"):
         expect(row).to_contain_text(text)
+    picture(page, "welcome")
     page.get_by_role("button", name="Got it").click()
     page.reload()
     expect(page.locator('tr[data-key="article-3.1/"]')).to_be_visible()
@@ -65,20 +67,22 @@ def test_the_first_start_shows_the_examples_and_the_next_step(examples, watched)
 # 2 import
 
 
-def test_import_an_account_file(start, watched):
+def test_import_an_account_file(start, watched, picture):
     page = watched().open(start("--empty"), "import")
     page.locator('input[type="file"]').first.set_input_files(EXAMPLES / "hyperliquid.toml")
     report = cm.evaluate(*cm.load(str(EXAMPLES / "hyperliquid.toml")))
     expect(page.get_by_role("status").filter(has_text="is imported")).to_contain_text(
         f"equity {shown(report.equity)} USDC"
     )
+    picture(page, "imported")
     page.get_by_role("link", name="See what kills it").click()
     # by hand: HYPE 300 long at 40 with 3,000: 3,000 + 300 (p - 40) = 0.05 x 300 p, p = 9,000 / 285 = 31.5789, -16.9 %
     expect(page.locator(".verdict")).to_contain_text("HYPE -16.9 % alone")
     expect(page.get_by_role("region", name="Thresholds")).to_contain_text("31.58 (-16.9 %)")
+    picture(page, "what-kills-it")
 
 
-def test_a_faulty_file_shows_every_fault_with_its_path(start, watched, tmp_path):
+def test_a_faulty_file_shows_every_fault_with_its_path(start, watched, picture, tmp_path):
     wrong = read_table(str(EXAMPLES / "article-2.1-cross.toml"))[0]
     wrong["as_of"] = wrong["as_of"].isoformat()
     wrong["positions"][0]["quantity"] = "0,05"
@@ -91,14 +95,17 @@ def test_a_faulty_file_shows_every_fault_with_its_path(start, watched, tmp_path)
     problem = page.get_by_role("alert").filter(has_text="quantity")
     expect(problem).to_contain_text("positions[0].quantity")
     expect(problem).to_contain_text("positions[1].leverage")
+    picture(page, "faults")
 
 
-def test_import_what_a_venue_answered(start, watched):
+def test_import_what_a_venue_answered(start, watched, picture):
     page = watched().open(start("--empty"), "import")
     page.get_by_label("Venue or profile").fill("hyperliquid")
     page.get_by_label("Name").last.fill("from-venue")
     page.locator('input[type="file"]').last.set_input_files(EXAMPLES / "answers" / "hyperliquid-state.json")
     page.get_by_role("button", name="Read").click()
+    expect(page.get_by_role("button", name="Keep this account")).to_be_visible()
+    picture(page, "compared-with-the-venue")
     page.get_by_role("button", name="Keep this account").click()
     expect(page.get_by_role("status").filter(has_text="from-venue is imported")).to_be_visible()
 
@@ -106,7 +113,7 @@ def test_import_what_a_venue_answered(start, watched):
 # 3 the killing move
 
 
-def test_read_the_killing_move(examples, watched):
+def test_read_the_killing_move(examples, watched, picture):
     page = watched().open(examples)
     page.get_by_role("link", name=re.compile("Article 2.1, cross")).click()
     # by hand: 2,000 + 0.05 (p - 100,000) = 0.005 (0.05 p + 4,000), p = 3,020 / 0.04975 = 60,703.5176, -39.3 %
@@ -118,17 +125,19 @@ def test_read_the_killing_move(examples, watched):
     expect(page.locator(".plot[data-painted]").first).to_be_visible()
     page.get_by_text("as a table").first.click()
     expect(page.locator("figure table").first).to_contain_text("60,703.52")
+    picture(page, "standing")
     # every line opens down to its inputs
     page.get_by_role("link", name="Lines").click()
-    page.locator(".tree summary", has_text="maintenance margin").first.click()
+    page.locator(".tree summary", has=page.locator(".name", has_text="maintenance margin")).first.click()
     page.locator(".tree summary", has_text="BTC/USDT:USDT").first.click()
     expect(page.locator(".tree .leaf", has_text="notional").locator(".value")).to_have_text("5,000.00 USDT")
+    picture(page, "down-to-the-inputs")
 
 
 # 4 drag a price
 
 
-def test_drag_the_market_and_see_who_dies_first(examples, watched):
+def test_drag_the_market_and_see_who_dies_first(examples, watched, picture):
     page = watched().open(examples)
     verdict = page.locator(".market .verdict")
     expect(page.locator('#market-coin option[value="BTC"]')).to_have_count(1)
@@ -138,11 +147,12 @@ def test_drag_the_market_and_see_who_dies_first(examples, watched):
     expect(verdict).to_contain_text("BTC -20.0 %")
     expect(page.locator('tr[data-key="article-2.1-isolated/"]')).to_contain_text("liquidatable")
     expect(page.locator('tr[data-key="article-2.1-cross/"]')).to_contain_text("960.00")
+    picture(page, "dragged")
     page.get_by_role("button", name="Back to now").click()
     expect(verdict).to_contain_text("Drag to move the market")
 
 
-def test_drag_a_price_of_one_account(examples, watched):
+def test_drag_a_price_of_one_account(examples, watched, picture):
     page = watched().open(examples, "account/article-2.1-cross/what-if")
     page.get_by_label("BTC", exact=True).fill("-40")
     # 2,000 + 0.05 x -40,000 = 0 of equity against 0.005 x (3,000 + 4,000) = 35
@@ -150,6 +160,7 @@ def test_drag_a_price_of_one_account(examples, watched):
     expect(before_after(page, "equity")).to_have_text(["2,000.00", "0.00", "-2,000.00"])
     expect(before_after(page, "maintenance margin")).to_have_text(["45.00", "35.00", "-10.00"])
     expect(page.locator(".results")).to_contain_text("already liquidatable")
+    picture(page, "dragged")
     page.get_by_role("button", name="Back to now").click()
     expect(page.locator(".results .verdict")).to_contain_text("Nothing is changed yet")
 
@@ -157,7 +168,7 @@ def test_drag_a_price_of_one_account(examples, watched):
 # 5 refuse an order
 
 
-def test_an_order_that_the_venue_would_refuse(examples, watched):
+def test_an_order_that_the_venue_would_refuse(examples, watched, picture):
     page = watched().open(examples, "account/article-2.1-cross/what-if")
     page.get_by_label("Contract", exact=True).fill("BTC/USDT:USDT")
     page.get_by_label("Contracts").fill("1")
@@ -169,18 +180,63 @@ def test_an_order_that_the_venue_would_refuse(examples, watched):
     assert found.verdict == "refused"
     expect(page.locator(".reasons")).to_contain_text("would be short of 19500")
     expect(before_after(page, "initial margin")).to_have_text(["1,500.00", "21,500.00", "20,000.00"])
+    picture(page, "refused")
     # the largest order is accepted: 500 / (100,000 / 5) = 0.025
     page.get_by_role("button", name="Take back: buy 1 BTC/USDT:USDT").click()
     page.get_by_role("button", name="Largest").click()
     expect(page.get_by_label("Contracts")).to_have_value("0.025")
     page.get_by_role("button", name="Try the order").click()
     expect(page.locator(".results .verdict")).to_contain_text("Accepted")
+    picture(page, "accepted")
+
+
+# and keep what was tried
+
+
+def test_a_what_if_is_saved_as_an_account_of_its_own(alone, watched, picture):
+    one = watched(permissions=["clipboard-read", "clipboard-write"])
+    one.expected.append("412")  # a browser reports a refusal as a failed resource
+    page = one.page
+    file = cm.to_plain(read_table(str(EXAMPLES / "article-2.1-cross.toml"))[0])
+    assert page.request.put(f"{alone.url}/v1/accounts/desk", data=file).ok
+    page = one.open(alone, "account/desk/what-if")
+    saving = page.locator("section.card", has=page.get_by_role("heading", name="Save this what-if"))
+    expect(page.locator(".results .verdict")).to_contain_text("Nothing is changed yet")
+    expect(saving).to_be_hidden()
+    page.get_by_label("BTC", exact=True).fill("-20")
+    # 2,000 - 0.05 x 20,000 = 1,000 of equity against 0.005 x (4,000 + 4,000) = 40
+    expect(before_after(page, "equity")).to_have_text(["2,000.00", "1,000.00", "-1,000.00"])
+    # by the keyboard alone: the name, the button after it, and Enter
+    saving.get_by_label("Name").focus()
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.type("after-the-fall")
+    page.keyboard.press("Tab")
+    expect(saving.get_by_role("button", name="Save as a new account")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(saving.get_by_role("status").first).to_contain_text("after-the-fall is saved")
+    expect(saving).to_contain_text("equity 1,000.00 USDT, maintenance margin 40.00")
+    picture(page, "saved")
+    # a name that is taken is never overwritten unasked
+    saving.get_by_role("button", name="Save as a new account").click()
+    expect(saving.get_by_role("alert")).to_contain_text("There is an account after-the-fall already")
+    saving.get_by_role("button", name="Copy as file").click()
+    expect(saving).to_contain_text("file is copied")
+    copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert copied["market"]["mark_price"] == {"BTC/USDT:USDT": "80000", "ETH/USDT:USDT": "4000"}
+    assert copied["positions"] == file["positions"]
+    # the account itself stands as it stood, and the new one is one like any other
+    stored = page.request.get(f"{alone.url}/v1/accounts/desk").json()
+    assert stored["market"] == file["market"]
+    page.goto(f"{alone.url}/#/account/after-the-fall")
+    expect(page.locator(".strip")).to_contain_text("1,000.00 USDT")
+    # 2,000 + 0.05 (p - 100,000) = 0.005 (0.05 p + 4,000): p = 60,703.52, which is 24.1 % below 80,000
+    expect(page.get_by_role("region", name="Thresholds")).to_contain_text("60,703.52 (-24.1\u00a0%)")
 
 
 # 6 plan an allocation
 
 
-def test_plan_an_allocation(examples, watched):
+def test_plan_an_allocation(examples, watched, picture):
     one = watched()
     one.expected.append("504")
     page = one.open(examples, "allocation")
@@ -192,6 +248,7 @@ def test_plan_an_allocation(examples, watched):
         expect(moves).to_contain_text(move.words)
     expect(page.get_by_role("heading", name="What more safety costs")).to_be_visible()
     expect(page.locator(".plot")).to_have_count(1)
+    picture(page, "plan")
     # a fund file of one's own, in TOML
     page.locator('input[type="file"]').set_input_files(EXAMPLES / "funds" / "room-for-a-position.toml")
     found = cm.allocate(load_fund(str(EXAMPLES / "funds" / "room-for-a-position.toml")))
@@ -201,7 +258,7 @@ def test_plan_an_allocation(examples, watched):
 # 7 replay
 
 
-def test_replay_the_tenth_of_october_2025(examples, watched):
+def test_replay_the_tenth_of_october_2025(examples, watched, picture):
     page = watched().open(examples, "replay/article-2.1-isolated")
     page.get_by_role("checkbox", name="cross").check()
     page.get_by_role("checkbox", name="isolated").check()
@@ -218,12 +275,13 @@ def test_replay_the_tenth_of_october_2025(examples, watched):
         "plain-isolated, isolated: ETH/USDT:USDT isolated liquidated 2025-10-10 22:00 UTC."
     )
     expect(lines.filter(has_text="cross").locator("td").last).to_have_text("–")
+    picture(page, "liquidated")
 
 
 # 8 alert and acknowledge
 
 
-def test_an_alert_is_acknowledged(start, watched):
+def test_an_alert_is_acknowledged(start, watched, picture):
     page = watched().open(start(), "alerts")
     expect(page.get_by_role("region", name="Rules")).to_be_hidden()
     page.get_by_label("Watch").select_option("margin_ratio")
@@ -237,10 +295,12 @@ def test_an_alert_is_acknowledged(start, watched):
     expect(alert).to_have_count(1)
     expect(alert).to_contain_text("1.11")
     expect(page.locator("#menu .count")).to_be_visible()
+    picture(page, "raised")
     alert.get_by_role("button", name="Acknowledge").click()
     expect(alert).to_have_count(0)
     page.get_by_label("Show").select_option("acknowledged")
     expect(alert).to_contain_text("acknowledged by local")
+    picture(page, "acknowledged")
     page.reload()
     expect(page.get_by_role("heading", name="Alerts")).to_be_visible()
     page.get_by_label("Show").select_option("acknowledged")
@@ -250,20 +310,23 @@ def test_an_alert_is_acknowledged(start, watched):
 # 9 lose and regain the connection
 
 
-def test_the_connection_is_lost_and_regained(start, watched):
+def test_the_connection_is_lost_and_regained(start, watched, picture):
     service = start()
     one = watched()
     one.expected += ["ERR_CONNECTION_REFUSED", "WebSocket connection"]
     page = one.open(service)
     expect(page.locator("#connection")).to_have_text("live")
+    expect(page.locator('tr[data-key="article-3.1/"]')).to_contain_text("liquidatable")
     service.stop()
     expect(page.locator("#banner")).to_contain_text("Connection lost")
     expect(page.locator("body")).to_have_class(re.compile("stale"))
     expect(page.locator("#banner time")).to_have_text(re.compile("ago|just now"))
+    picture(page, "lost")
     service.start()
     expect(page.locator("#connection")).to_have_text("live")  # by itself
     expect(page.locator("#banner")).to_be_hidden()
     expect(page.locator("body")).not_to_have_class(re.compile("stale"))
+    picture(page, "regained")
 
 
 def test_what_nobody_answers_for_is_not_said_to_stand(start, watched):
@@ -281,7 +344,7 @@ def test_what_nobody_answers_for_is_not_said_to_stand(start, watched):
     expect(said).not_to_have_class(re.compile("healthy"))
 
 
-def test_old_prices_and_those_of_the_future_are_never_healthy(start, watched):
+def test_old_prices_and_those_of_the_future_are_never_healthy(start, watched, picture):
     service = start("--empty", "--stale-after", "900")
     page = watched().open(service)
     file = cm.to_plain(read_table(str(EXAMPLES / "article-2.1-cross.toml"))[0])
@@ -293,9 +356,11 @@ def test_old_prices_and_those_of_the_future_are_never_healthy(start, watched):
         expect(row).not_to_contain_text("healthy")
     expect(page.locator('tr[data-key="ahead/"]')).to_contain_text("in the future, age unknown")
     expect(page.locator("dl.strip div", has_text="stale or unknown")).to_contain_text("2")
+    picture(page, "stale-overview")
     page.goto(f"{service.url}/#/account/old")
     expect(page.locator(".title")).to_contain_text("stale")
     expect(page.locator(".title")).not_to_contain_text("healthy")
+    picture(page, "stale-account")
 
 
 def test_a_new_snapshot_arrives_by_itself(start, watched):
@@ -312,7 +377,7 @@ def test_a_new_snapshot_arrives_by_itself(start, watched):
 # 10 keyboard only
 
 
-def test_keyboard_only(examples, watched):
+def test_keyboard_only(examples, watched, picture):
     page = watched().open(examples)
     expect(page.locator('tr[data-key="article-3.1/"]')).to_be_visible()
     keys = page.keyboard
@@ -323,12 +388,14 @@ def test_keyboard_only(examples, watched):
     keys.press("Escape")
     keys.press("j")
     expect(page.locator('tr[aria-selected="true"]')).to_have_attribute("data-key", "article-2.1-isolated/")
+    picture(page, "searched-and-selected")
     keys.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Article 2.1, isolated")
     keys.press("Escape")
     expect(page.get_by_label("Search accounts")).to_be_visible()
     keys.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("search in the table")
+    picture(page, "keys")
     keys.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     keys.press("g")
@@ -343,29 +410,9 @@ def test_keyboard_only(examples, watched):
 # 11 five thousand positions
 
 
-def many_positions(count: int) -> dict:
-    """Ten coins in as many expiries as it takes, each held long and short: a file of less than a mebibyte."""
-    days = [date(2026, 12, 1) + timedelta(days=at) for at in range(count // 20)]
-    names = [f"C{coin}/USDT:USDT-{day:%y%m%d}" for coin in range(10) for day in days]
-    return {
-        "profile": "plain-cross",
-        "as_of": "2026-11-23T08:00:00Z",
-        "balances": {"USDT": "1000000"},
-        "positions": [
-            {"symbol": name, "quantity": sign + "2", "entry_price": "10", "leverage": "5", "position_side": side}
-            for name in names
-            for side, sign in (("long", ""), ("short", "-"))
-        ],
-        "market": {"mark_price": dict.fromkeys(names, "10")},
-        "instruments": [
-            {"symbol": n, "brackets": [{"notional_floor": "0", "maintenance_rate": "0.01"}]} for n in names
-        ],
-    }
-
-
-def test_five_thousand_positions(start, watched):
+def test_five_thousand_positions(start, watched, picture):
     service = start("--empty")
-    file = many_positions(5000)
+    file = many_positions(5000, as_of="2026-11-23T08:00:00Z")
     page = watched().open(service, "import")
     expect(page.get_by_role("heading", name="Import an account")).to_be_visible()
     answer = page.request.put(
@@ -381,16 +428,18 @@ def test_five_thousand_positions(start, watched):
     assert 0 < table.locator("tbody tr").count() < 120
     table.evaluate("box => { box.scrollTop = box.scrollHeight }")
     expect(table).to_contain_text("C9/USDT:USDT-270807 short")  # 249 days after the first of December
+    picture(page, "the-end-of-the-table")
     assert table.locator("tbody tr").count() < 120
     page.get_by_label("Search positions").fill("C4/USDT:USDT-270101")
     expect(table.locator("tbody tr")).to_have_count(2)
+    picture(page, "searched")
 
 
 # 12 dark mode
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_light_and_dark(examples, watched, scheme):
+def test_light_and_dark(examples, watched, picture, scheme):
     page = watched(color_scheme=scheme).open(examples)
     expect(page.locator('tr[data-key="article-3.1/"]')).to_be_visible()
 
@@ -402,6 +451,7 @@ def test_light_and_dark(examples, watched, scheme):
     assert (first < 60) == (scheme == "dark")
     page.keyboard.press("t")
     assert (brightness() < 60) != (scheme == "dark")
+    picture(page, "switched")
     page.reload()
     expect(page.locator('tr[data-key="article-3.1/"]')).to_be_visible()
     assert (brightness() < 60) != (scheme == "dark")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+from many import many_positions
 from playwright.sync_api import Page, expect
 
 from crossmargin.apps.store.keeping import judged, keep
@@ -61,7 +62,7 @@ def test_one_edits_and_the_other_learns_of_it(alone, watched):
     expect(asker.get_by_role("button", name="Ask again")).to_have_count(0)
 
 
-def test_neither_overwrites_the_other_unseen(alone, watched):
+def test_neither_overwrites_the_other_unseen(alone, watched, picture):
     first, second = begin(alone, watched, "contested", "/file", "/file")
     edit(second, '"USDT": "2000"', '"USDT": "2500"')
     edit(first, '"USDT": "2000"', '"USDT": "3000"')
@@ -70,6 +71,7 @@ def test_neither_overwrites_the_other_unseen(alone, watched):
     # the stream says so before anything is sent
     told = second.get_by_role("alert").filter(has_text="Somebody else changed this account")
     expect(told).to_contain_text("Changed there: balances.")
+    picture(second, "changed-by-another")
     second.get_by_role("button", name="Store", exact=True).click()
     expect(told).to_contain_text("your text is still here")
     assert balance(first, alone, "contested") == "3000"
@@ -96,19 +98,20 @@ def test_prices_that_move_under_an_edit_are_kept(alone, watched):
     assert (file["balances"]["USDT"], file["market"]["mark_price"]["BTC/USDT:USDT"]) == ("3000", "90000")
 
 
-def test_an_import_does_not_take_the_place_of_an_account_unasked(alone, watched, tmp_path):
+def test_an_import_does_not_take_the_place_of_an_account_unasked(alone, watched, picture, tmp_path):
     (page,) = begin(alone, watched, "imported", "")
     page.goto(f"{alone.url}/#/import")
     other = to_plain(read_table(str(EXAMPLES / "article-2.1-cross.toml"))[0])
     (tmp_path / "imported.json").write_text(json.dumps({**other, "balances": {"USDT": "7000"}}))
     page.locator('input[type="file"]').first.set_input_files(tmp_path / "imported.json")
     expect(page.get_by_role("alert").filter(has_text="There is an account imported already")).to_be_visible()
+    picture(page, "taken")
     assert balance(page, alone, "imported") == "2000"
     page.get_by_role("button", name="Replace imported").click()
     expect(page.get_by_role("status").filter(has_text="imported is imported")).to_contain_text("equity 7,000.00")
 
 
-def test_an_account_removed_by_one_is_said_to_the_other(alone, watched):
+def test_an_account_removed_by_one_is_said_to_the_other(alone, watched, picture):
     reader, writer = begin(alone, watched, "removed", "", "/file")
     edit(writer, '"USDT": "2000"', '"USDT": "3000"')
     reader.get_by_role("button", name="Remove").click()
@@ -117,39 +120,46 @@ def test_an_account_removed_by_one_is_said_to_the_other(alone, watched):
     expect(writer.get_by_role("status").filter(has_text="was removed")).to_be_visible()
     writer.get_by_role("button", name="Store", exact=True).click()
     expect(writer.get_by_role("alert").filter(has_text="Somebody else removed this account")).to_be_visible()
+    picture(writer, "removed-by-another")
     writer.get_by_role("button", name="Store mine anew").click()
     expect(writer.get_by_text("Stored. Every page")).to_be_visible()
     assert balance(reader, alone, "removed") == "3000"
+
+
+def test_alert_rules_changed_by_one_are_not_overwritten_by_the_other(alone, watched):
+    one = watched()
+    one.expected.append("412")  # a browser reports a refusal as a failed resource
+    page = one.open(alone, "alerts")
+    rules = page.locator("main")
+    expect(rules.get_by_role("button", name="Add the rule")).to_be_visible()
+    theirs = {"id": "theirs", "kind": "level", "limit": "liquidation"}
+    assert page.request.put(f"{alone.url}/v1/alert-rules", data={"rules": [theirs]}).ok
+    rules.get_by_role("button", name="Add the rule").click()
+    told = page.get_by_role("alert").filter(has_text="Somebody else changed the rules meanwhile")
+    expect(told).to_contain_text("Nothing of theirs is overwritten")
+    expect(rules).to_contain_text("theirs")  # the list is theirs now
+    stored = page.request.get(f"{alone.url}/v1/alert-rules").json()["rules"]
+    assert [rule["id"] for rule in stored] == ["theirs"]
+    told.get_by_role("button", name="Make my change to these").click()
+    expect(page.get_by_text("The rules are stored")).to_be_visible()
+    stored = page.request.get(f"{alone.url}/v1/alert-rules").json()["rules"]
+    assert len(stored) == 2 and stored[0]["id"] == "theirs"
+    assert page.request.put(f"{alone.url}/v1/alert-rules", data={"rules": []}).ok
 
 
 # ten thousand positions
 
 
 def ten_thousand() -> dict:
-    """Ten coins in 500 expiries, each held long and short: 2 contracts at 10, 1 % of maintenance margin."""
-    days = [date(2026, 12, 1) + timedelta(days=at) for at in range(500)]
-    names = [f"C{coin}/USDT:USDT-{day:%y%m%d}" for coin in range(10) for day in days]
-    return {
-        "profile": "plain-cross",
-        "as_of": "2026-11-20T08:00:00Z",
-        "balances": {"USDT": "1000000"},
-        "positions": [
-            {"symbol": name, "quantity": sign + "2", "entry_price": "10", "leverage": "5", "position_side": side}
-            for name in names
-            for side, sign in (("long", ""), ("short", "-"))
-        ],
-        "market": {"mark_price": dict.fromkeys(names, "10")},
-        "instruments": [
-            {"symbol": n, "brackets": [{"notional_floor": "0", "maintenance_rate": "0.01"}]} for n in names
-        ],
-    }
+    """Ten coins in 500 expiries, each held long and short."""
+    return many_positions(10_000, as_of="2026-11-20T08:00:00Z")
 
 
-def test_ten_thousand_positions_live(start, watched, tmp_path):
-    # it is larger than a request may be, so the store itself keeps it
+def test_ten_thousand_positions_live(start, watched, picture, tmp_path):
+    # judged and kept before the service starts: how long that takes is not the page's matter
     store = Store(str(tmp_path / "store.db"))
     ready = judged(ten_thousand(), "many")
-    with store.changing() as tx:
+    with store.changing("local") as tx:
         keep(store, tx, "local", ready)
     store.close()
     service = start("--empty")
@@ -175,5 +185,6 @@ def test_ten_thousand_positions_live(start, watched, tmp_path):
     assert 0 < table.locator("tbody tr").count() < 120
     row = table.locator("tbody tr", has_text="C4/USDT:USDT-2702").first
     expect(row.locator("td").nth(2)).to_have_text("11.00")
+    picture(page, "moved-prices")
     page.get_by_label("Search positions").fill("C9/USDT:USDT-261201")
     expect(table.locator("tbody tr")).to_have_count(2)

@@ -27,13 +27,16 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield str(tmp_path / "monitor.db")
         return
+    # as a role that owns the tables and is no superuser: row-level security holds it
     name = f"test_{uuid.uuid4().hex}"
     server = sa.create_engine(SERVER or "", isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield server.url.set(database=name).render_as_string(hide_password=False)
+        connection.execute(sa.text(f"CREATE ROLE {name} LOGIN"))
+        connection.execute(sa.text(f"CREATE DATABASE {name} OWNER {name}"))
+    yield server.url.set(database=name, username=name).render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        connection.execute(sa.text(f"DROP ROLE {name}"))
     server.dispose()
 
 

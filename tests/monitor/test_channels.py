@@ -177,12 +177,12 @@ def raised(store: Store, channels: tuple[str, ...], time: Time) -> Monitoring:
     """One alert that is to be told to these channels."""
     monitoring, source = Monitoring(store, "local"), Told()
     source.next = [seen("50000")]
-    monitor = Monitor(monitoring, {"a": source}, RULES_OF(channels), executor=AtOnce(), now=time)
+    monitor = Monitor(monitoring, {"a": source}, _rules_of(channels), executor=AtOnce(), now=time)
     assert len(monitor.round().deliveries) == len(channels)
     return monitoring
 
 
-def RULES_OF(channels: tuple[str, ...]) -> Any:  # noqa: N802 - a table of one row
+def _rules_of(channels: tuple[str, ...]) -> Any:
     from crossmargin.apps.monitor.rules import AlertRule
 
     return with_always([AlertRule(id="level", kind="level", limit="liquidation")], channels)

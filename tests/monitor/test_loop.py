@@ -17,7 +17,7 @@ from crossmargin.apps.monitor.loop import Clock, Monitor, Pulse
 from crossmargin.apps.monitor.observe import Seen
 from crossmargin.apps.monitor.outbox import Outbox
 from crossmargin.apps.monitor.rules import MONITOR, AlertRule, Step, with_always
-from crossmargin.apps.store.monitoring import DELIVERED, WAITING, Monitoring
+from crossmargin.apps.store.monitoring import DELIVERED, Monitoring
 from crossmargin.apps.store.store import Store
 from crossmargin.errors import StoreError
 
@@ -76,7 +76,7 @@ def test_a_source_that_never_answers_is_unknown_and_the_loop_goes_on(store: Stor
         import threading
 
         gate = threading.Event()
-        source.poll = lambda at: gate.wait(10) and None  # type: ignore[method-assign]
+        source.poll = lambda at: gate.wait(10) and None
         monitor = made(store, time, source, executor=executor)
         for seconds in (0, 9.9):  # its first reading is not due yet
             time.now = after(seconds)
@@ -96,7 +96,7 @@ def test_a_first_reading_that_is_slow_raises_nothing(store: Store) -> None:
         import threading
 
         gate = threading.Event()
-        source.poll = lambda at: gate.wait(10) and [seen("60000", at=at)]  # type: ignore[method-assign,assignment,return-value]
+        source.poll = lambda at: gate.wait(10) and [seen("60000", at=at)]
         monitor = made(store, time, source, executor=executor)
         assert monitor.round(period=2).events == ()
         time.now = after(2)
@@ -110,7 +110,7 @@ def test_a_first_reading_that_is_slow_raises_nothing(store: Store) -> None:
 
 def test_a_source_that_breaks_is_unknown(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     time, source = Time(), Told()
-    source.poll = lambda at: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    source.poll = lambda at: 1 / 0
     monitor = made(store, time, source)
     monitor.round()
     assert [one.words for one in monitor.monitoring.alerts()] == ["account: the source failed: ZeroDivisionError"]
@@ -140,7 +140,7 @@ def test_what_people_acknowledge_elsewhere_stops_the_escalation(store: Store) ->
     monitor.round(period=50)
     (alert,) = monitor.monitoring.alerts()
     other = Monitoring(store, "local")
-    with store.changing() as tx:
+    with store.changing(other.tenant) as tx:
         assert other.acknowledge(tx, alert.id, "ann", after(1))
         assert other.acknowledge(tx, alert.id, "bob", after(2))  # the first counts
         assert not other.acknowledge(tx, "nobody", "ann", after(1))
@@ -217,11 +217,30 @@ def test_what_is_old_is_forgotten_and_what_stands_is_kept(store: Store) -> None:
         time.now = after(70 * n)
         source.next = [seen(mark, at=time.now)]
         monitor.round(period=70)
-    own = monitor.monitoring
-    own.forget(after(86400 * 2), keep_days=1)
-    assert [(one.rule, one.state) for one in own.alerts()] == [("near", "open")]
+    own, twin = monitor.monitoring, Monitoring(store, "else")
+    level, first, second = sorted(own.alerts(), key=lambda one: (one.rule, one.raised_at))
+    assert [(one.rule, one.state) for one in (level, first, second)] == [
+        ("level", "cleared"), ("near", "cleared"), ("near", "open"),
+    ]  # fmt: skip
+    with store.changing("local") as tx:
+        for one, when in ((level, 75), (second, 145)):
+            assert own.acknowledge(tx, one.id, "ann", after(when))
+    day = 86400
+    own.forget(after(day + 74), keep_days=1)  # over for more than a day, but acknowledged less than a day ago
+    assert len(own.alerts()) == 3
+    twin.forget(after(day * 9), keep_days=1)  # another tenant's
+    assert len(own.alerts()) == 3 and own.readings("a") != []
+    own.forget(after(day * 2), keep_days=1)
+    # one is over and nobody has seen it; one stands, seen or not
+    assert {one.id: one.state for one in own.alerts()} == {first.id: "cleared", second.id: "acknowledged"}
+    assert {one.alert for one in own.deliveries()} == {first.id, second.id}
     assert own.readings("a") == []
-    assert {one.status for one in own.deliveries()} == {WAITING}  # what is not sent is not forgotten
+    # after a restart what stands is known and not raised again
+    time.now = after(day * 2)
+    again = made(store, time, source)
+    source.next = [seen("55800", at=time.now)]
+    assert [event.alert.rule for event in again.round(period=70).events if event.name == "raised"] == []
+    assert again.states["a"].rules["near"].alert is not None
 
 
 # a crash at any point -------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def client(store: Store) -> Iterator[TestClient]:
 
 
 def rounds(client: TestClient) -> None:
-    client.app.state.alerting.step(wait=True)  # type: ignore[attr-defined]
+    client.app.state.alerting.step(wait=True)
 
 
 def test_from_rules_to_an_alert_and_back(client: TestClient) -> None:
@@ -68,6 +69,54 @@ def test_from_rules_to_an_alert_and_back(client: TestClient) -> None:
     assert client.put("/v1/alert-rules", json={"rules": []}).status_code == 200
     rounds(client)
     assert {one["state"] for one in client.get("/v1/alerts").json()["alerts"]} == {"cleared"}
+
+
+def test_rules_that_somebody_else_has_changed_are_not_overwritten(client: TestClient) -> None:
+    def put(rules: list[Any], **headers: str) -> Any:
+        return client.put("/v1/alert-rules", json={"rules": rules}, headers=headers)
+
+    near = {"id": "near", "kind": "distance", "limit": "0.1", "clear": "0.12"}
+    none = client.get("/v1/alert-rules").headers["etag"]
+    first = put([LEVEL], **{"If-Match": none})
+    assert first.status_code == 200
+    read = client.get("/v1/alert-rules")
+    # known by the same tag when they are answered and when they are read, and by another than when there were none
+    assert read.headers["etag"] == first.headers["etag"] != none
+    late = put([near], **{"If-Match": none})
+    assert (late.status_code, late.json()["type"]) == (412, "urn:crossmargin:problem:changed")
+    assert late.json()["title"] == "The rules have changed"
+    assert client.get("/v1/alert-rules").json()["rules"] == read.json()["rules"]
+    assert put([LEVEL, near], **{"If-Match": first.headers["etag"]}).status_code == 200
+    assert put([LEVEL], **{"If-Match": "*"}).headers["etag"] == first.headers["etag"]  # the same rules, the same tag
+    assert put([near]).status_code == 200  # without a condition in the place of whatever was
+    # the audit log has the hashes from one to the next, so that a change is not lost there either
+    noted = [one for one in client.get("/v1/audit").json()["records"] if one["what"] == "alert.rules"]
+    assert [one["before"] for one in noted[1:]] == [one["after"] for one in noted[:-1]]
+    assert f'"{noted[0]["before"]}"' == none
+
+
+def test_of_two_who_saw_the_same_rules_one_is_first(store: Store) -> None:
+    """Two services over one store, as several processes on one database are."""
+    other = store if store.is_file else Store(store.where)
+    settings = Settings(rate=1e6, burst=10**6)
+    with (
+        TestClient(create_app(settings, store), base_url="http://localhost") as one,
+        TestClient(create_app(settings, other), base_url="http://localhost") as two,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        for n in range(8):
+            tag = {"If-Match": one.get("/v1/alert-rules").headers["etag"]}
+            rules = [[{**LEVEL, "id": f"level-{n}-{who}"}] for who in ("one", "two")]
+            sent = [
+                threads.submit(client.put, "/v1/alert-rules", json={"rules": own}, headers=tag)
+                for client, own in zip((one, two), rules, strict=True)
+            ]
+            statuses = [each.result().status_code for each in sent]
+            assert sorted(statuses) == [200, 412]
+            stored = [rule["id"] for rule in one.get("/v1/alert-rules").json()["rules"]]
+            assert stored == [rules[statuses.index(200)][0]["id"]]
+    if other is not store:
+        other.close()
 
 
 def test_an_account_that_is_deleted_is_no_longer_watched(client: TestClient) -> None:

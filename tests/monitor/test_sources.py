@@ -60,7 +60,7 @@ def test_good_and_bad_ends() -> None:
     assert found.figures == {"level": 0, "distance": NEVER, "runway": NEVER, "sensitivity": 0}
     ruined = observe(Seen("a", account("40000"), T0), ("level", "margin_ratio", "distance"))
     assert (ruined.figures["level"], ruined.figures["distance"]) == (2, 0)
-    assert ruined.figures["margin_ratio"] >= 1  # type: ignore[operator]
+    assert ruined.figures["margin_ratio"] >= 1
 
 
 def test_runway_and_reconciliation() -> None:
@@ -72,7 +72,7 @@ def test_runway_and_reconciliation() -> None:
     reported = tuple(cm.Reported(figure=name, value=Decimal(value)) for name, value in said.items())
     found = observe(Seen("a", case._replace(market=market), T0, reported), ("runway", "reconciliation"))
     # 60 every 8 hours from a headroom of 9,700: 9,700 / 7.5 hours
-    assert abs(F(found.figures["runway"]) - F(9_700) / F(60, 8)) < F(1, 10**18)  # type: ignore[arg-type]
+    assert abs(F(found.figures["runway"]) - F(9_700) / F(60, 8)) < F(1, 10**18)
     assert found.figures["reconciliation"] == 1
     assert "maintenance_margin" in found.words["reconciliation"]
 
@@ -170,7 +170,7 @@ def test_the_accounts_of_a_store(store: Store) -> None:
     source = StoreSource("(s)", store, "one", prefix="s/")
 
     def put(name: str, tenant: str = "one", **more: Any) -> None:
-        with store.changing() as tx:
+        with store.changing(tenant) as tx:
             keep(store, tx, tenant, judged({**raw, "id": name, **more}, name))
 
     def names() -> list[tuple[str, bool]]:
@@ -183,7 +183,7 @@ def test_the_accounts_of_a_store(store: Store) -> None:
     put("a", balances={"USDT": "1"})
     put("c")
     assert names() == [("(s)", False), ("s/a", False), ("s/c", False)]
-    with store.changing() as tx:
+    with store.changing("one") as tx:
         store.delete_account(tx, "one", "a")
     assert names() == [("(s)", False), ("s/a", True)]
     # what was deleted while nobody looked is told too

@@ -4,25 +4,42 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import localcontext
 from typing import Any
 
 import numpy as np
 
+import crossmargin as cm
 from crossmargin.analytics.book import evaluate_book, threshold_book
 from crossmargin.analytics.threshold import thresholds_of
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Reason, Side, Status
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
-from crossmargin.errors import CrossmarginError
+from crossmargin.engine.tables import compile_rules
+from crossmargin.errors import CrossmarginError, UnsupportedRule
 from crossmargin.model.instrument import CASH
 from crossmargin.model.number import CONTEXT
 from crossmargin.model.profile import Rules
 
+AS_OF = datetime(2026, 11, 20, 8, tzinfo=UTC)
 FIGURES = ("equity", "maintenance_margin", "headroom", "initial_margin")
 STATUS = {"healthy": Status.HEALTHY, "warning": Status.WARNING, "liquidation": Status.LIQUIDATION}
 SIDE = {"never": Side.NEVER, "price": Side.PRICE, "already": Side.ALREADY, "unknown": Side.UNKNOWN}
+
+
+def compilable() -> dict[str, Rules]:
+    """Every profile that has a compiled form, with its rules of one day."""
+    found = {}
+    for name in cm.profile_ids():
+        rules = cm.load_profile(name).on(AS_OF)
+        try:
+            compile_rules(rules, [], [])
+        except UnsupportedRule:
+            continue
+        found[name] = rules
+    return found
 
 
 @dataclass
@@ -84,6 +101,7 @@ def compare(book: Book, market: Any, rules: Rules, found: Agreement, *, exact_ma
         with localcontext(CONTEXT):
             states = {pool.currency: (pool, measure(pool)) for pool in prepared.pools}
         assert len(states) == len(prepared.pools) == len(pools_of.get(purse, ()))
+        flatness = np.inf
         for row in pools_of.get(purse, ()):
             where = f"purse {purse} pool {row}"
             pool, state = states[report.assets[report.currency[row]]]
@@ -92,6 +110,7 @@ def compare(book: Book, market: Any, rules: Rules, found: Agreement, *, exact_ma
                 found.wrong.append(f"{where}: {Reason(int(report.reason[row])).name}, the judge has figures")
                 continue
             size = terms(pool) + 1e-300
+            flatness = size / max(abs(float(state.headroom)), 1e-300)
             for name in FIGURES:
                 value = {"maintenance_margin": state.maintenance, "initial_margin": state.initial}.get(
                     name, getattr(state, name, None)
@@ -110,22 +129,34 @@ def compare(book: Book, market: Any, rules: Rules, found: Agreement, *, exact_ma
             for line in lines_of.get(row, ()):
                 crossed = by_line.get((pool.name, report.assets[thresholds.coin[line]]))
                 for side in ("below", "above") if crossed else ():
-                    _side(found, getattr(crossed, side), thresholds, side, line, where)
+                    _side(found, getattr(crossed, side), thresholds, side, line, where, flatness)
         commons = pools_of.get(purse, ())
         moves = {row.symbol.split("/")[0] for row in exact.thresholds} - CASH
         if len(commons) == 1 and moves:  # where nothing moves, one account has no common shock to speak of
             for side in ("below", "above"):
-                _side(found, getattr(exact.common_shock, side), thresholds, f"common_{side}", commons[0], where)
+                _side(
+                    found, getattr(exact.common_shock, side), thresholds, f"common_{side}", commons[0], where, flatness
+                )
     return found
 
 
-def _side(found: Agreement, exact: Any, thresholds: Any, side: str, row: int, where: str) -> None:
+def allowed(there: float, flatness: float) -> float:
+    """How far a price of a book may be from the exact one, relative to it: 1e-9, and more where the crossing is flat.
+
+    Headroom is known to 1e-14 of the terms that it is a sum of, so the crossing to that over its slope. Headroom is
+    concave, hence at the crossing at least as steep as on average from now: |slope| >= headroom / |1 - t|. A move is
+    stored as t - 1, which loses 2^-53.
+    """
+    return 1e-9 + (2.0**-53 + 1e-14 * flatness * abs(1 - there) * (1 + there)) / max(there, 1e-300)
+
+
+def _side(found: Agreement, exact: Any, thresholds: Any, side: str, row: int, where: str, flatness: float) -> None:
     kind, move = getattr(thresholds, f"{side}_kind")[row], getattr(thresholds, side)[row]
     found.sides += 1
     if kind != SIDE[exact.kind]:
         found.wrong.append(f"{where}: {side} is {Side(int(kind)).name}, the judge says {exact}")
     elif kind == Side.PRICE:
         there = float(1 + exact.distance)
-        found.note(f"{side} price", abs(1 + move - there) / max(there, 1e-12), 1e-9, where)
+        found.note(f"{side} price", abs(1 + move - there) / max(there, 1e-12), allowed(there, flatness), where)
     elif not np.isnan(move):
         found.wrong.append(f"{where}: {side} has no price and says {move}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agreement import Agreement, compare
+from agreement import Agreement, allowed, compare
 from hypothesis import HealthCheck, given, settings
 
 import crossmargin as cm
@@ -107,6 +107,39 @@ def test_published_accounts_are_judged_alike(account: Any, market: Any, rules: A
         return
     found = compare(Book.from_accounts([account], as_of=market.as_of), market, rules, Agreement())
     assert not found.wrong, found.wrong
+
+
+def test_a_flat_crossing_is_known_as_well_as_its_headroom() -> None:
+    """Long 1,000,000 BTC from 60,000.1, short 999,800 from 60,000.3, both at 60,000; 0.01 % kept of 1,999,800 BTC.
+
+    Headroom is W + 1,000,000 (p - 60,000.1) - 999,800 (p - 60,000.3) - 199.98 p = W - 11,800,060 + 0.02 p: with
+    W = 11,799,460 it is 600 at 60,000 and 0 at 30,000.
+
+    Its terms add up to 2.4e11, of which a double keeps about 3e-5; over a slope of 1,200 for the whole price that is
+    2.5e-8 of the price. The difference found is the headroom's own error over the slope, and no more.
+    """
+    perpetual, dated = "BTC/USDT:USDT", "BTC/USDT:USDT-261225"
+    rows = [{"notional_floor": "0", "maintenance_rate": "0.0001", "max_leverage": "100"}]
+    case = cm.case_from(
+        {
+            "profile": "plain-isolated",
+            "as_of": "2026-11-20T08:00:00Z",
+            "balances": {"USDT": "11799460"},
+            "positions": [
+                {"symbol": perpetual, "quantity": "1000000", "entry_price": "60000.1", "leverage": "10"},
+                {"symbol": dated, "quantity": "-999800", "entry_price": "60000.3", "leverage": "10"},
+            ],
+            "market": {"mark_price": {perpetual: "60000", dated: "60000"}},
+            "instruments": [{"symbol": s, "contract_size": "1", "brackets": rows} for s in (perpetual, dated)],
+        },
+        "flat",
+    )
+    book = Book.from_accounts([case.account])
+    error = evaluate_book(book, case.market, case.rules).headroom[0] - 600
+    price = threshold_book(book, case.market, case.rules).position_below[0]
+    assert 0 < abs(error) < 1e-14 * 2.4e11
+    assert abs(price - 30_000) == pytest.approx(abs(error) / 0.02, rel=0.05)
+    assert 1e-9 < abs(price / 30_000 - 1) < allowed(0.5, 2.4e11 / 600)
 
 
 # the same bits whatever the order, the shards and the threads ---------------------------------------------------------

@@ -18,9 +18,9 @@ from crossmargin.engine.synthetic import synthetic_book
 from crossmargin.engine.tables import compile_rules
 from crossmargin.engine.ticks import TickIndex
 from crossmargin.errors import UnsupportedRule
+from crossmargin.model.brackets import InstrumentRule
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
-from crossmargin.model.profile import InstrumentRule
 
 AS_OF = datetime(2026, 11, 20, 8, tzinfo=UTC)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
-from agreement import Agreement, compare
+from agreement import AS_OF, Agreement, compare, compilable
 from hypothesis import HealthCheck, given, settings
 
 import crossmargin as cm
@@ -16,13 +15,10 @@ import strategies
 from crossmargin.engine.book import Book
 from crossmargin.engine.orders import follows
 from crossmargin.engine.synthetic import synthetic_book
-from crossmargin.engine.tables import compile_rules
-from crossmargin.errors import UnsupportedRule
+from crossmargin.model.brackets import InstrumentRule
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
-from crossmargin.model.profile import InstrumentRule
 
-AS_OF = datetime(2026, 11, 20, 8, tzinfo=UTC)
 HOUSE = settings(
     derandomize=True, deadline=None, max_examples=15, database=None, suppress_health_check=list(HealthCheck)
 )
@@ -30,16 +26,11 @@ HOUSE = settings(
 
 def followed() -> list[str]:
     """Every profile that compiles and whose rule for resting orders a book follows."""
-    found = []
-    for name in cm.profile_ids():
-        rules = cm.load_profile(name).on(AS_OF)
-        try:
-            compile_rules(rules, [], [])
-        except UnsupportedRule:
-            continue
-        if rules.slots.initial_margin.orders is not None and follows(rules.slots):
-            found.append(name)
-    return found
+    return [
+        name
+        for name, rules in compilable().items()
+        if rules.slots.initial_margin.orders is not None and follows(rules.slots)
+    ]
 
 
 def with_orders(book: Book, marks: np.ndarray, seed: int) -> Book:

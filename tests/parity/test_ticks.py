@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_resting_orders import with_orders
 
 import crossmargin as cm
 import strategies
@@ -17,10 +18,12 @@ from crossmargin.analytics.book import evaluate_book
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Status
 from crossmargin.engine.intervals import rulebook
+from crossmargin.engine.orders import steady
 from crossmargin.engine.prepare import prepare
+from crossmargin.engine.prices import Prices
 from crossmargin.engine.reference import measure
 from crossmargin.engine.synthetic import Synthetic, synthetic_book
-from crossmargin.engine.tables import Prices, compile_rules
+from crossmargin.engine.tables import compile_rules
 from crossmargin.engine.ticks import Changes, TickIndex
 from crossmargin.errors import AccountError, CrossmarginError
 from crossmargin.files.profiles import profile_ids
@@ -134,6 +137,91 @@ def test_random_accounts_of_every_kind_are_watched_as_the_judge_judges_them() ->
 
     check()
     assert changed > 30
+
+
+def steadily_ordered() -> list[str]:
+    """The profiles of :func:`compilable` under which what an order holds moves with no price."""
+    return [name for name in compilable() if (rules := cm.load_profile(name).on(NOW)) and steady(rules.slots)]
+
+
+@pytest.mark.parametrize("profile", steadily_ordered())
+def test_a_walk_misses_no_crossing_of_pools_with_orders(profile: str) -> None:
+    made = made_up(profile, pools=120)
+    book = with_orders(made.book, made.prices.mark_price, 7)
+    assert book.orders > 60
+    for step, seed in ((0.002, 1), (0.03, 2)):
+        index = TickIndex(book, made.prices, made.rules, check=True)
+        start = said(index)
+        found = index.ticks(*walk(index, ticks=60, step=step, seed=seed))
+        now = said(index)
+        assert index.counters.missed == 0
+        assert now == judged(index.book(), index.prices(), made.rules)
+        assert replayed(start, found) == now
+    assert index.book().equals(TickIndex(index.book(), index.prices(), made.rules).book())
+
+
+def test_random_accounts_with_orders_are_watched_as_the_judge_judges_them() -> None:
+    changed, ordered = 0, 0
+    drawn = st.sampled_from(sorted(strategies.MENUS)).flatmap(strategies.accounts)
+
+    @settings(HOUSE, max_examples=120)
+    @given(drawn.filter(lambda account: "open_orders" in account), st.data())
+    def check(given: dict[str, Any], data: st.DataObject) -> None:
+        nonlocal changed, ordered
+        case = cm.case_from(given, "account")
+        index = TickIndex(Book.from_accounts([case.account]), case.market, case.rules, check=True)
+        seed = data.draw(st.integers(0, 999))
+        for n, step in enumerate((0.01, 0.2)):
+            changed += len(index.ticks(*walk(index, ticks=40, step=step, seed=seed + n)))
+        assert index.counters.missed == 0
+        if steady(case.rules.slots):
+            ordered += 1
+            assert said(index) == judged(index.book(), index.prices(), case.rules)
+        else:
+            marked = index.book().without_orders()
+            assert said(index) == judged(marked, index.prices(), case.rules)
+
+    check()
+    assert changed > 30
+    assert ordered > 10
+
+
+def test_orders_change_the_level_by_hand() -> None:
+    """1 BTC at 1,000, 10-fold, and a buy of 2 at 900, 10-fold: 0.1 p + 180 are held against 290 + p - 1,000, so the
+    initial margin is reached at 0.9 p = 890, p = 988.88...; without the order at 0.9 p = 710. An order in a contract
+    whose mark is missing leaves the pool without figures until the first price."""
+    rows = [{"notional_floor": "0", "maintenance_rate": "0.01", "max_leverage": "100"}]
+    btc, eth = "BTC/USDT:USDT", "ETH/USDT:USDT"
+    file = {
+        "profile": "plain-isolated",
+        "as_of": "2026-11-20T08:00:00Z",
+        "balances": {"USDT": "290"},
+        "positions": [{"symbol": btc, "quantity": "1", "entry_price": "1000", "leverage": "10"}],
+        "open_orders": [{"symbol": btc, "quantity": "2", "price": "900"}],
+        "market": {"mark_price": {btc: "1000", eth: "200"}},
+        "instruments": [{"symbol": name, "contract_size": "1", "brackets": rows} for name in (btc, eth)],
+    }
+    case = cm.case_from(file, "account")
+    book = Book.from_accounts([case.account])
+    place = [level.name for level in case.rules.slots.levels.ladder].index("initial margin")
+    index = TickIndex(book, case.market, case.rules, check=True)
+    found = index.ticks([index.source(btc)] * 3, [988.9, 988.88, 988.9])
+    assert (found.tick.tolist(), found.old.tolist(), found.new.tolist()) == ([1, 2], [-1, place], [place, -1])
+    # the order is filled elsewhere: only 0.1 p against 290 + p - 1,000 now
+    found = index.update([0], Book.from_accounts([case.account.model_copy(update={"open_orders": ()})]))
+    assert len(found) == 0
+    assert len(index.ticks([index.source(btc)] * 2, [788.9, 788.88])) == 1
+    other = cm.case_from(
+        file | {"open_orders": [{"symbol": eth, "quantity": "1", "price": "150", "leverage": "5"}]}, ""
+    )
+    hole = case.market.model_copy(update={"mark_price": {btc: Decimal(1000)}})
+    index = TickIndex(Book.from_accounts([other.account]), hole, case.rules, check=True)
+    assert index.levels().level.tolist() == [-2]
+    # 100 of the position and 30 of the order against 290
+    assert index.tick(eth, "200").new.tolist() == [-1]
+    # 0.1 p + 30 = p - 710 at p = 822.2...
+    assert len(index.ticks([index.source(btc)] * 2, [822.3, 822.2])) == 1
+    assert index.counters.missed == 0
 
 
 def test_changes_are_told_at_the_tick_and_by_the_judge() -> None:

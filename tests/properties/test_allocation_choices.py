@@ -12,7 +12,7 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import crossmargin as cm
-from allocating import BTC, D, done, member, slack
+from allocating import BTC, CAPPED, ETH, D, done, member, slack
 from crossmargin.analytics.allocation import allocate
 from crossmargin.errors import CrossmarginError, NoPlan
 from crossmargin.files.funds import load_fund
@@ -29,13 +29,7 @@ from crossmargin.model.fund import (
     Safety,
 )
 
-ETH = "ETH/USDT:USDT"
 BOX = Path(__file__).parents[2] / "examples" / "funds" / "cross-venue-box.toml"
-TABLE = [
-    {"notional_floor": "0", "maintenance_rate": "0.005", "max_leverage": "50"},
-    {"notional_floor": "100000", "maintenance_rate": "0.02", "max_leverage": "20"},
-    {"notional_floor": "150000", "maintenance_rate": "0.05", "max_leverage": "10"},
-]
 CLOSE_FEE = D("0.0005")
 hundredths = st.integers(-18, 18)
 
@@ -66,7 +60,7 @@ def rate(value: Decimal) -> Decimal:
 )
 def test_no_size_on_a_grid_or_at_an_edge_costs_less(q: int, sign: int, usdt: int, moves: list[int], price: str) -> None:
     held, steps = D(q) / 100, [D(0), *(D(move) / 100 for move in moves)]
-    one = member("a", str(usdt), str(held * sign), profile="weex-usdm", brackets=TABLE, assets=[])
+    one = member("a", str(usdt), str(held * sign), profile="weex-usdm", brackets=CAPPED, assets=[])
     fund = Fund(
         currency="USDT",
         members=(one,),
@@ -109,7 +103,7 @@ def book_of(usdt: int, btc: Decimal, eth: int, leverages: tuple[str, str], mode:
         positions=positions,
         profile="plain-isolated",
         market={"mark_price": {BTC: "88000", ETH: "3000"}, "index_price": {}},
-        instruments=[{"symbol": s, "taker_fee": "0.0005", "brackets": TABLE} for s in (BTC, ETH)],
+        instruments=[{"symbol": s, "taker_fee": "0.0005", "brackets": CAPPED} for s in (BTC, ETH)],
         assets=[],
     )
 
@@ -208,7 +202,7 @@ def test_no_margin_mode_does_better_than_the_one_chosen(
 
 def test_a_step_bracket_and_a_leverage_are_decided_together() -> None:
     """The leverage frees what a withdrawal wants, the cut brings the position into the lower bracket."""
-    one = member("a", "14000", "-1.2", profile="weex-usdm", brackets=TABLE, assets=[])
+    one = member("a", "14000", "-1.2", profile="weex-usdm", brackets=CAPPED, assets=[])
 
     def fund(leverage: str | None, choices: tuple[str, ...]) -> Fund:
         at = (
@@ -296,9 +290,9 @@ def test_the_order_in_which_a_fund_is_stated_changes_nothing(members: list[int],
     enough, and one transfer from a to b costs 1: the first of the six ways. Cutting the least part of b costs more.
     """
     held = (
-        member("a", "30000", "1", brackets=TABLE, assets=[]),
-        member("b", "11000", "-1.2", profile="weex-usdm", brackets=TABLE, assets=[]),
-        member("c", "9000", "0.5", brackets=TABLE, assets=[]),
+        member("a", "30000", "1", brackets=CAPPED, assets=[]),
+        member("b", "11000", "-1.2", profile="weex-usdm", brackets=CAPPED, assets=[]),
+        member("c", "9000", "0.5", brackets=CAPPED, assets=[]),
     )
     ways = [way(x, y, fee=str(i + 1)) for i, (x, y) in enumerate(itertools.permutations("abc", 2))]
     fund = Fund(

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import crossmargin as cm
-from allocating import BTC, D, member
+from allocating import BTC, CAPPED, ETH, D, member
 from crossmargin.analytics.allocation import Plan, allocate
 from crossmargin.errors import AccountError, NoPlan
 from crossmargin.model.fund import (
@@ -31,13 +31,7 @@ from crossmargin.model.fund import (
     Safety,
 )
 
-ETH = "ETH/USDT:USDT"
 PRICES = {BTC: "88000", ETH: "3000"}
-TABLE = [
-    {"notional_floor": "0", "maintenance_rate": "0.005", "max_leverage": "50"},
-    {"notional_floor": "100000", "maintenance_rate": "0.02", "max_leverage": "20"},
-    {"notional_floor": "150000", "maintenance_rate": "0.05", "max_leverage": "10"},
-]
 KINDS = ("least_cost", "most_freed", "largest_headroom", "largest_position", "least_collateral")
 maybe = st.booleans()
 
@@ -65,7 +59,7 @@ def accounts(draw: st.DrawFn, name: str, *, isolated: bool) -> Member:
         positions=positions,
         profile="plain-isolated" if isolated else "plain-cross",
         market={"mark_price": PRICES, "index_price": {} if isolated else {"BTC": "88000"}},
-        instruments=[{"symbol": s, "taker_fee": "0.0005", "brackets": TABLE} for s in PRICES],
+        instruments=[{"symbol": s, "taker_fee": "0.0005", "brackets": CAPPED} for s in PRICES],
         assets=[] if isolated else [{"asset": "BTC", "collateral_ratio": draw(st.sampled_from(("0.95", "1")))}],
     )
 
@@ -89,7 +83,7 @@ def funds(draw: st.DrawFn) -> Fund:
         sides = ("buy", "sell", "both")
         if held is not None and apart:
             stated["pockets"].append(Pocket(**where))
-            sides = () if kind == "largest_headroom" else ("sell",) if held.quantity > 0 else ("buy",)  # type: ignore[assignment]
+            sides = () if kind == "largest_headroom" else ("sell",) if held.quantity > 0 else ("buy",)
         if sides and draw(maybe):
             order = {
                 "side": draw(st.sampled_from(sides)),

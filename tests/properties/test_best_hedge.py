@@ -19,7 +19,7 @@ from moving import deposit, shared_key
 
 import oracle
 import strategies
-from crossmargin.analytics.hedge import best_hedge
+from crossmargin.analytics.best_hedge import best_hedge
 
 F = Fraction
 FEW = settings(max_examples=max(15, settings().max_examples // 3))

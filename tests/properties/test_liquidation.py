@@ -17,7 +17,8 @@ from crossmargin.engine.liquidation import Liquidated, liquidate
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
 from crossmargin.model.number import CONTEXT, plain
-from crossmargin.model.profile import Liquidation, Rules
+from crossmargin.model.profile import Rules
+from crossmargin.model.programme import Liquidation
 from strategies import MENUS, accounts
 
 ZERO = Decimal(0)

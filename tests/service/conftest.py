@@ -42,13 +42,16 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield str(tmp_path / "service.db")
         return
     assert SERVER is not None
+    # as a role that owns the tables and is no superuser: row-level security holds it
     name = f"service_{uuid.uuid4().hex}"
     server = sa.create_engine(SERVER, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield sa.make_url(SERVER).set(database=name).render_as_string(hide_password=False)
+        connection.execute(sa.text(f"CREATE ROLE {name} LOGIN"))
+        connection.execute(sa.text(f"CREATE DATABASE {name} OWNER {name}"))
+    yield sa.make_url(SERVER).set(database=name, username=name).render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        connection.execute(sa.text(f"DROP ROLE {name}"))
     server.dispose()
 
 

@@ -187,7 +187,7 @@ def door(body: list[dict[str, Any]], timeout: float) -> int:
             statuses.extend([message["status"]] if "status" in message else [])
 
         meter = Meter.__new__(Meter)
-        meter.count = lambda *_: None  # type: ignore[method-assign]
+        meter.count = lambda *_: None
         scope = {"type": "http", "method": "POST", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1)}
         await Door(app, Settings(timeout=timeout), meter)(scope, receive, send)
 
@@ -209,13 +209,13 @@ def test_a_channel_that_does_not_answer_keeps_no_prices_waiting(
 ) -> None:
     client = serving()
     lanes: list[str] = []
-    run = client.app.state.work.run  # type: ignore[attr-defined]
+    run = client.app.state.work.run
 
     async def noted(*work: Any, lane: str = "quick") -> Any:
         lanes.append(lane)
         return await run(*work, lane=lane)
 
-    monkeypatch.setattr(client.app.state.work, "run", noted)  # type: ignore[attr-defined]
+    monkeypatch.setattr(client.app.state.work, "run", noted)
     assert client.post("/v1/alerts/test", json={}).status_code == 200
     assert lanes == ["slow"]  # prices and accounts come in on the lane "change"
 
@@ -255,7 +255,7 @@ def test_a_token_is_in_no_answer_no_log_and_no_file(
     ]
     held = [found.text for found in answers[:5]]
     assert answers[4].status_code == 200
-    with store.reading() as tx:
+    with store.reading(None) as tx:
         for name in sa.inspect(tx).get_table_names():
             held += [str(line) for line in tx.execute(sa.text(f"SELECT * FROM {name}"))]
     assert not [text for text in [*held, caplog.text] if secret in text]
@@ -302,12 +302,12 @@ def test_who_reads_is_not_dropped_because_many_accounts_change_at_once(changed: 
 def test_records_that_are_written_at_once_form_one_chain(store: Store) -> None:
     def write(who: str) -> None:
         for number in range(20):
-            with store.changing() as tx:
+            with store.changing("one") as tx:
                 store.audit(tx, "one", who, "try", str(number))
 
     with ThreadPoolExecutor(3) as threads:
         for done in [threads.submit(write, who) for who in ("a", "b", "c")]:
             done.result()
-    with store.reading() as tx:
+    with store.reading("one") as tx:
         assert store.broken_audit(tx, "one") is None
         assert [one.seq for one in store.audit_log(tx, "one")] == list(range(1, 61))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from crossmargin.apps.server.limits import Buckets, Work
 from crossmargin.apps.server.problems import Problem
 from crossmargin.apps.server.settings import Settings
 
-from .conftest import STREAM, Serving, account
+from .conftest import ROOT, STREAM, Serving, account
 
 JSON = {"Content-Type": "application/json"}
 
@@ -28,14 +30,14 @@ def padded(size: int) -> bytes:
 
 
 @pytest.mark.parametrize(("more", "status"), [(-1, 200), (0, 200), (1, 413)])
-def test_a_body_has_at_most_one_mebibyte(client: TestClient, more: int, status: int) -> None:
-    body = padded(1024 * 1024 + more)
+def test_a_body_has_at_most_so_many_bytes(client: TestClient, more: int, status: int) -> None:
+    body = padded(Settings().most_body + more)
     assert client.post("/v1/questions/evaluate", content=body, headers=JSON).status_code == status
 
 
 @pytest.mark.parametrize(("more", "status"), [(-1, 200), (0, 200), (1, 413)])
 def test_a_body_that_does_not_say_its_size_is_counted(client: TestClient, more: int, status: int) -> None:
-    body = padded(1024 * 1024 + more)
+    body = padded(Settings().most_body + more)
     parts = (body[start : start + 65536] for start in range(0, len(body), 65536))
     found = client.post("/v1/questions/evaluate", content=parts, headers=JSON)
     assert found.request.headers.get("transfer-encoding") == "chunked"
@@ -70,9 +72,58 @@ def test_positions_are_counted_before_they_are_read(serving: Serving, name: str,
     assert client.put("/v1/accounts/a", json=body["account"]).status_code == status
 
 
-def test_ten_thousand_positions_are_the_limit() -> None:
-    assert Settings().most_positions == 10_000
-    assert Settings().most_body == 2**20
+def many(count: int) -> dict[str, Any]:
+    """Ten coins in expiries day by day, each held long and short: 2 contracts at 10, 1 % of maintenance margin.
+
+    Every position has all the fields that a cross position may have, every contract its price and its brackets.
+    """
+    days = [date(2026, 12, 1) + timedelta(days=at) for at in range(count // 20)]
+    names = [f"C{coin}/USDT:USDT-{day:%y%m%d}" for coin in range(10) for day in days]
+    fields = {"entry_price": "10", "leverage": "5", "margin_mode": "cross"}
+    return {
+        "profile": "plain-cross",
+        "as_of": "2026-11-20T08:00:00Z",
+        "balances": {"USDT": "1000000"},
+        "positions": [
+            {"symbol": name, "quantity": quantity, "position_side": side, **fields}
+            for name in names
+            for side, quantity in (("long", "2"), ("short", "-2"))
+        ],
+        "market": {"mark_price": dict.fromkeys(names, "10")},
+        "instruments": [
+            {"symbol": name, "brackets": [{"notional_floor": "0", "maintenance_rate": "0.01"}]} for name in names
+        ],
+    }
+
+
+def test_ten_thousand_positions_come_in_and_one_more_is_named(serving: Serving) -> None:
+    most = Settings().most_positions
+    assert most == 10_000
+    client = serving(timeout=600)  # how long it takes is not asked here
+    raw = many(most)
+    body = json.dumps(raw).encode()
+    assert len(raw["positions"]) == most and len(body) > 2**20
+    assert client.put("/v1/accounts/many", content=body, headers=JSON).status_code == 200
+    (stored,) = client.get("/v1/accounts").json()["accounts"]
+    # 10,000 positions of 2 x 10 at 1 %
+    assert (stored["status"], float(stored["maintenance_margin"]), float(stored["equity"])) == ("healthy", 2000, 1e6)
+    raw["positions"].append({**raw["positions"][0], "margin_mode": "isolated", "isolated_margin": "1"})
+    for method, path, sent in (("PUT", "/v1/accounts/more", raw), ("POST", "/v1/questions/evaluate", {"account": raw})):
+        refused = client.request(method, path, json=sent)
+        assert refused.status_code == 413
+        assert refused.json()["faults"] == [
+            {"path": "positions", "value": "10001", "why": "must be at most 10000 in one request"}
+        ]
+
+
+def test_the_door_and_what_stands_before_it_let_in_as_much() -> None:
+    """A proxy set up by the page must not refuse what the service takes, nor take ten times that."""
+    page = (ROOT / "docs" / "operating.md").read_text()
+    (before,) = re.findall(r"client_max_body_size (\d+)m;", page)
+    assert Settings().most_body <= int(before) * 2**20 < 2 * Settings().most_body
+
+
+def test_messages_of_the_stream_are_bounded() -> None:
     assert Settings().most_message == 256 * 1024
     assert (Settings().queue, Settings().timeout) == (1000, 10.0)
 
@@ -110,7 +161,7 @@ def test_an_address_that_asks_too_often_is_told_so(serving: Serving) -> None:
 def test_a_token_has_a_rate_of_its_own(serving: Serving, token: Any) -> None:
     client = serving(tokens=True, rate=1e-3, burst=100)
     header = token("one")
-    client.app.state.guard._tokens._burst = 2  # type: ignore[attr-defined]
+    client.app.state.guard._tokens._burst = 2
     assert [client.get("/v1/session", headers=header).status_code for _ in range(3)] == [200, 200, 429]
 
 

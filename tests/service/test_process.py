@@ -112,7 +112,7 @@ def test_who_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
         hub = Hub(Settings())
         listener = hub.join("one")
         hub.publish("one", {"type": "alert"})
-        await stream._send(Stuck(), listener)  # type: ignore[arg-type]
+        await stream._send(Stuck(), listener)
 
     asyncio.run(story())
     assert closed == [1013]

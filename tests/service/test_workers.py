@@ -94,7 +94,7 @@ def test_an_error_comes_back_as_it_was_raised(error: Exception) -> None:
 
     found = pickle.loads(pickle.dumps(error))
     assert type(found) is type(error)
-    assert (found.faults, str(found), vars(found)) == (error.faults, str(error), vars(error))  # type: ignore[attr-defined]
+    assert (found.faults, str(found), vars(found)) == (error.faults, str(error), vars(error))
 
 
 def test_an_error_that_cannot_travel_is_told_by_its_name() -> None:
@@ -144,7 +144,7 @@ def test_prices_are_judged_in_a_process_that_gives_way_to_nobody(tmp_path: Path)
                 (quick,), (change,) = (app.state.work.crews[lane].pids() for lane in ("quick", "change"))
                 assert os.getpriority(os.PRIO_PROCESS, change) == os.getpriority(os.PRIO_PROCESS, 0)
                 assert os.getpriority(os.PRIO_PROCESS, quick) == 10
-                assert app.state.work.beside(os.getpid) == change
+                assert await asyncio.to_thread(app.state.work.beside, os.getpid) == change
             body = {"as_of": "2026-11-20T09:00:00Z", "mark_price": {"BTC/USDT:USDT": "49000"}}
             found = await client.post("/v1/prices", json=body)
             moments = (await client.get("/v1/accounts/mine/history")).json()["history"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import crossmargin as cm
-from allocating import BTC, D, done, member, slack
+from allocating import BTC, CAPPED, ETH, D, done, member, slack
 from crossmargin.analytics.allocation import allocate, outline
 from crossmargin.analytics.allocation_scenarios import shocks_of
 from crossmargin.apps.orders import order_list, write_orders
@@ -31,13 +31,6 @@ from crossmargin.model.fund import (
     Safety,
 )
 
-ETH = "ETH/USDT:USDT"
-TABLE = [
-    {"notional_floor": "0", "maintenance_rate": "0.005", "max_leverage": "50"},
-    {"notional_floor": "100000", "maintenance_rate": "0.02", "max_leverage": "20"},
-    {"notional_floor": "150000", "maintenance_rate": "0.05", "max_leverage": "10"},
-]
-
 
 def way(source: str, target: str, **more: Any) -> Route:
     return Route(**{"from": source, "to": target, "asset": "USDT", **more})
@@ -52,9 +45,9 @@ def near(found: Decimal | None, by_hand: str | float, within: str = "0.0001") ->
 
 
 def single(usdt: str, quantity: str, **more: Any) -> Fund:
-    """One account with one position, entered at 88,000 at 10 x, under TABLE."""
+    """One account with one position, entered at 88,000 at 10 x, under CAPPED."""
     profile = more.pop("profile", "plain-cross")
-    held = member("a", usdt, quantity, profile=profile, brackets=TABLE, assets=[])
+    held = member("a", usdt, quantity, profile=profile, brackets=CAPPED, assets=[])
     return Fund(**{"currency": "USDT", "members": (held,), **more})
 
 
@@ -88,7 +81,7 @@ def test_a_lower_leverage_is_set_where_a_larger_position_is_to_be_carried() -> N
     That asks 150,000 / 20 = 7,500 and costs 0.05 % of 62,000 = 31: 20,000 are enough. At 10 x the 50 thousand beyond
     are allowed too, but 20,000 - 0.0005 x 88,000 q = 8,800 (1 + q) ends at q = 1.266, which is the most.
     """
-    one = member("a", "20000", "1", brackets=TABLE, leverage="50", assets=[])
+    one = member("a", "20000", "1", brackets=CAPPED, leverage="50", assets=[])
     fund = Fund(
         currency="USDT",
         members=(one,),
@@ -113,7 +106,7 @@ def test_a_leverage_is_chosen_for_a_contract_that_only_the_plan_would_open() -> 
     """
     fund = Fund(
         currency="USDT",
-        members=(member("a", "10000", brackets=TABLE, assets=[]),),
+        members=(member("a", "10000", brackets=CAPPED, assets=[]),),
         orders=(FundOrder(account="a", symbol=BTC, side="buy", leverage="5"),),
         leverages=(LeverageChoice(account="a", symbol=BTC),),
         objective=Objective(kind="largest_position"),
@@ -143,7 +136,7 @@ def test_too_many_combinations_are_refused_by_number() -> None:
     symbols = [f"C{i}/USDT:USDT" for i in range(9)]
     held = [{"symbol": s, "quantity": "1", "entry_price": "100", "leverage": "10"} for s in symbols]
     market = {"mark_price": dict.fromkeys(symbols, "100"), "index_price": {}}
-    tables = [{"symbol": s, "taker_fee": "0.0005", "brackets": TABLE} for s in symbols]
+    tables = [{"symbol": s, "taker_fee": "0.0005", "brackets": CAPPED} for s in symbols]
     one = member("a", "9000", profile="plain-isolated", positions=held, market=market, instruments=tables, assets=[])
     fund = Fund(currency="USDT", members=(one,), modes=tuple(ModeChoice(account="a", symbol=s) for s in symbols))
     with pytest.raises(AccountError, match="512 combinations"):
@@ -281,7 +274,7 @@ def test_a_position_grows_to_the_edge_of_the_bracket_that_its_worst_scenario_is_
     """
     fund = Fund(
         currency="USDT",
-        members=(member("a", "20000", profile="weex-usdm", brackets=TABLE, assets=[]),),
+        members=(member("a", "20000", profile="weex-usdm", brackets=CAPPED, assets=[]),),
         orders=(FundOrder(account="a", symbol=BTC, side="buy", leverage="10"),),
         safety=ladder("-0.1"),
         objective=Objective(kind="largest_position"),
@@ -296,7 +289,7 @@ def test_a_jump_that_depends_on_two_legs_is_refused_by_name() -> None:
         {"symbol": BTC, "quantity": q, "entry_price": "88000", "leverage": "10", "position_side": side}
         for q, side in (("1.2", "long"), ("-0.2", "short"))
     ]
-    one = member("a", "60000", profile="weex-usdm", brackets=TABLE, assets=[], positions=legs)
+    one = member("a", "60000", profile="weex-usdm", brackets=CAPPED, assets=[], positions=legs)
     order = FundOrder(account="a", symbol=BTC, side="sell", position_side="long")
     fund = Fund(currency="USDT", members=(one,), orders=(order,))
     with pytest.raises(UnsupportedRule, match="maintenance_margin of weex-usdm"):
@@ -322,7 +315,7 @@ def test_what_has_no_room_now_may_send_only_what_leaves_it_room() -> None:
         "9000",
         positions=held,
         market={"mark_price": {BTC: "88000", ETH: "3000"}, "index_price": {}},
-        instruments=[{"symbol": s, "taker_fee": "0.0005", "brackets": TABLE} for s in (BTC, ETH)],
+        instruments=[{"symbol": s, "taker_fee": "0.0005", "brackets": CAPPED} for s in (BTC, ETH)],
         assets=[],
     )
     fund = Fund(

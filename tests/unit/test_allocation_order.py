@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import crossmargin as cm
-from allocating import BTC, D, done, member, slack
+from allocating import BTC, ETH, D, done, member, slack
 from crossmargin.analytics.allocation import allocate, outline
 from crossmargin.analytics.allocation_settings import starts
 from crossmargin.apps.orders import order_list
@@ -28,7 +28,6 @@ from crossmargin.model.fund import (
     Safety,
 )
 
-ETH = "ETH/USDT:USDT"
 TABLE = [
     {"notional_floor": "0", "maintenance_rate": "0.005", "max_leverage": "50"},
     {"notional_floor": "100000", "maintenance_rate": "0.02", "max_leverage": "20"},

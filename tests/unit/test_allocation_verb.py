@@ -102,7 +102,7 @@ def test_a_frontier_is_a_table_a_page_and_a_figure(tmp_path: Path) -> None:
     assert found.exit_code == 0
     assert "buffer x" in found.stdout
     assert "Cost and capital against safety" in page.read_text()
-    points = frontier(load_fund(BASIS), [1, 2])  # type: ignore[list-item]
+    points = frontier(load_fund(BASIS), [1, 2])
     spec = figures.trade_off(points)
     assert spec["data"][0]["y"] == [float(point.cost) for point in points if point.cost is not None]
     assert view(points).tables[0].rows

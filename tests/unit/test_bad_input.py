@@ -341,3 +341,21 @@ def test_a_json_file_that_is_no_table_is_refused(tmp_path: Path, content: str):
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
     refused_file(str(tmp_path / "absent.toml"), "cannot be read")
     refused_file(str(tmp_path), "cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("balances", ["USDT"], "must be a table of keys and values"),
+        ("positions", {"symbol": "BTC/USDT:USDT"}, "must be a list"),
+        ("as_of", "soon", "must be a date and time such as 2026-11-20T08:00:00Z"),
+    ],
+)
+def test_a_wrong_shape_is_named_in_the_words_of_a_file(key: str, value: Any, why: str):
+    refused(changed(key, value=value), AccountError, BAD, f"{key}: {why}")
+
+
+def test_a_change_that_does_not_say_what_it_is_lacks_its_kind():
+    with pytest.raises(AccountError) as caught:
+        cm.changes_from([{"kind": "deposit", "asset": "USDT", "amount": "1"}, {"coin": "BTC", "by": "-0.2"}])
+    assert [(fault.path, fault.value) for fault in caught.value.faults] == [("changes[1].kind", "")]

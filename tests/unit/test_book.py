@@ -19,13 +19,15 @@ from crossmargin.engine import interchange
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Reason, Side, Status
 from crossmargin.engine.interchange import book_from_arrow, book_from_frames, book_to_arrow, read_book, write_book
+from crossmargin.engine.prices import Prices
 from crossmargin.engine.runner import Runner
 from crossmargin.engine.synthetic import synthetic_book
-from crossmargin.engine.tables import Prices, compile_rules
+from crossmargin.engine.tables import compile_rules
 from crossmargin.errors import AccountError, MissingExtra, ProfileError, UnsupportedRule
 from crossmargin.model.account import Account
+from crossmargin.model.brackets import Bracket, InstrumentRule
 from crossmargin.model.market import Market
-from crossmargin.model.profile import Bracket, InstrumentRule, Rules
+from crossmargin.model.profile import Rules
 from crossmargin.model.scenario import Scenario
 
 BTC, ETH, INVERSE = "BTC/USDT:USDT", "ETH/USDT:USDT", "BTC/USD:BTC"

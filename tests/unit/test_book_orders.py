@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import crossmargin as cm
+import strategies
 from crossmargin.analytics.book import evaluate_book, threshold_book
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Reason, Status
@@ -85,6 +88,34 @@ def test_orders_in_the_maintenance_margin_by_hand() -> None:
     assert report.position_maintenance_margin.tolist() == pytest.approx([30.9], rel=1e-12)
     sides = threshold_book(book, case.market, case.rules)
     assert len(sides.position_below) == book.positions == 1
+
+
+@pytest.mark.parametrize(("buys", "sells", "initial"), [("2", None, 280), ("2", "-4", 400), (None, "-0.5", 100)])
+def test_the_worse_side_of_positions_and_orders_by_hand(buys: str | None, sells: str | None, initial: float) -> None:
+    """KuCoin, long 1 at 1,000, 10-fold, a buy of 2 at 900: 100 + 180 of the long side; a sale of 4 at 1,000: 400 of
+    the other, one of 0.5: 50. The fee to open, 0.001 of an order's value, is out of equity; kept is 1 % and the fee
+    0.1 % of the larger size that fills would leave, max(1 + 2, 4) x 1,000."""
+    orders = [{**BUY, "quantity": buys}] if buys else []
+    orders += [{"symbol": BTC, "quantity": sells, "price": "1000"}] if sells else []
+    case = case_of("kucoin-futures", orders)
+    report = asked(case)
+    fees = 1.8 * (buys is not None) - float(sells or 0)
+    larger = max(3 if buys else 1, -float(sells or 0))
+    assert report.reason.tolist() == [Reason.NONE]
+    assert report.equity.tolist() == pytest.approx([9000 - fees], rel=1e-12)
+    assert report.initial_margin.tolist() == pytest.approx([initial], rel=1e-12)
+    assert report.maintenance_margin.tolist() == pytest.approx([larger * 11], rel=1e-12)
+
+
+def test_a_hedge_under_the_worse_side_holds_its_larger_leg() -> None:
+    """No orders at all: max(1,000, 600) / 10 at KuCoin, whose rule for orders takes the worse side."""
+    legs = [
+        {"symbol": BTC, "quantity": "1", "entry_price": "1000", "leverage": "10", "position_side": "long"},
+        {"symbol": BTC, "quantity": "-0.6", "entry_price": "1000", "leverage": "10", "position_side": "short"},
+    ]
+    case = case_of("kucoin-futures", [], positions=legs)
+    assert asked(case).initial_margin.tolist() == pytest.approx([100], rel=1e-12)
+    assert float(cm.evaluate(*case).initial_margin or 0) == pytest.approx(100, rel=1e-12)
 
 
 def test_an_account_of_orders_alone_has_a_pool() -> None:
@@ -180,6 +211,120 @@ def test_orders_come_back_from_accounts_arrow_and_parquet(tmp_path: Any) -> None
     cm.write_book(tmp_path / "book.parquet", book, rows=1)
     assert cm.read_book(tmp_path / "book.parquet").equals(book)
     assert book.take([1, 0]).take([1, 0]).equals(book)
+
+
+FLAT_ORDERS: dict[str, list[Any]] = {
+    "account": ["b", "a", "a", "b"],
+    "symbol": [BTC, ETH, BTC, "SOL/USDC:USDC"],
+    "quantity": [3.0, -4.0, 2.0, 1.0],
+    "price": [800.0, 210.0, 900.0, 20.0],
+    "leverage": [4.0, 5.0, None, None],
+    "reduce_only": [False, False, False, True],
+}
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_flat_frames_hold_orders(library: str) -> None:
+    """a: 1,000 / 10 + 4 x 210 / 5 + 2 x 900 / 10 (as its position) = 448; b has an order alone: 3 x 800 / 4 = 600.
+    The reduce-only order settles where b has nothing, and holds nothing."""
+    module = pytest.importorskip(library)
+    make = module.table if library == "pyarrow" else module.DataFrame
+    balances = make({"account": ["a"], "asset": ["USDT"], "wallet_balance": [9000.0]})
+    positions = make(
+        {"account": ["a"], "symbol": [BTC], "quantity": [1.0], "entry_price": [1000.0], "leverage": [10.0]}
+    )
+    book = cm.book_from_frames(balances, positions, make(FLAT_ORDERS))
+    case = case_of("plain-cross", [])
+    report = evaluate_book(book, case.market, case.rules)
+    assert book.account_ids is not None
+    assert [book.account_ids[number] for number in report.account] == ["a", "b"]
+    assert report.initial_margin.tolist() == pytest.approx([448, 600], rel=1e-12)
+    assert report.equity.tolist() == pytest.approx([9000, 0], abs=1e-9)
+    assert book.orders == 3
+
+
+def test_flat_orders_with_wrong_columns() -> None:
+    pa = pytest.importorskip("pyarrow")
+    balances = pa.table({"account": ["a"], "asset": ["USDT"], "wallet_balance": [9000.0]})
+    positions = pa.schema(
+        {"account": pa.string(), "symbol": pa.string(), "quantity": pa.float64(), "entry_price": pa.float64()}
+    ).empty_table()
+    with pytest.raises(AccountError, match="prize: is not a known column"):
+        cm.book_from_frames(balances, positions, pa.table({**FLAT_ORDERS, "prize": FLAT_ORDERS["price"]}))
+    with pytest.raises(AccountError, match="price: the column is missing"):
+        cm.book_from_frames(balances, positions, pa.table(FLAT_ORDERS).drop_columns(["price"]))
+    with pytest.raises(AccountError, match=r"orders\.symbol: must be a unified symbol"):
+        cm.book_from_frames(balances, positions, pa.table({**FLAT_ORDERS, "symbol": ["BTCUSDT", ETH, BTC, ETH]}))
+    with pytest.raises(AccountError, match="reduce_only"):
+        cm.book_from_frames(balances, positions, pa.table({**FLAT_ORDERS, "reduce_only": [None, False, False, True]}))
+
+
+def flat(accounts: list[Any]) -> list[Any]:
+    """The three frames that a system would export of some accounts."""
+    pa = pytest.importorskip("pyarrow")
+    tables: list[list[dict[str, Any]]] = [[], [], []]
+    for account in accounts:
+        for asset, held in account.balances.items():
+            tables[0].append({"account": account.id, "asset": asset, "wallet_balance": float(held.wallet_balance),
+                              "bonus_credit": float(held.bonus_credit), "use_as_collateral": held.use_as_collateral,
+                              "accrued_interest": float(held.accrued_interest)})  # fmt: skip
+        for leg in account.positions:
+            row = {"account": account.id, "symbol": leg.symbol, "margin_mode": leg.margin_mode}
+            for name in ("quantity", "entry_price", "leverage", "isolated_margin"):
+                value = getattr(leg, name)
+                row[name] = None if value is None else float(value)
+            tables[1].append(row)
+        for order in account.open_orders:
+            row = {"account": account.id, "symbol": order.symbol, "reduce_only": order.reduce_only}
+            for name in ("quantity", "price", "leverage"):
+                value = getattr(order, name)
+                row[name] = None if value is None else float(value)
+            tables[2].append(row)
+    columns = [
+        ("account", "asset", "wallet_balance"),
+        ("account", "symbol", "quantity", "entry_price"),
+        ("account", "symbol", "quantity", "price"),
+    ]
+    numbers = {"wallet_balance", "quantity", "entry_price", "price"}
+    empty = [
+        pa.schema({n: pa.float64() if n in numbers else pa.string() for n in own}).empty_table() for own in columns
+    ]
+    return [pa.Table.from_pylist(rows) if rows else none for rows, none in zip(tables, empty, strict=True)]
+
+
+def nouns(book: Book) -> dict[str, Any]:
+    """The accounts of a book without the order that its rows have."""
+    return {
+        account.id: (
+            {name: held.model_dump() for name, held in account.balances.items()},
+            sorted(str(leg.model_dump()) for leg in account.positions),
+            sorted(str(order.model_dump()) for order in account.open_orders),
+        )
+        for account in book.to_accounts(profile="plain-cross")
+    }
+
+
+def test_random_accounts_with_orders_come_back_through_every_form(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Accounts -> book -> Parquet -> book, and accounts -> flat frames -> book, name by name and digit by digit."""
+    held: list[int] = []
+
+    @settings(derandomize=True, deadline=None, max_examples=25, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(strategies.accounts("plain-cross", orders=True), min_size=1, max_size=3))
+    def check(given: list[dict[str, Any]]) -> None:
+        accounts = [cm.case_from({**a, "id": f"a{n}"}, "a").account for n, a in enumerate(given)]
+        book = Book.from_accounts(accounts)
+        held.append(book.orders)
+        path = tmp_path_factory.mktemp("book") / "book.parquet"
+        cm.write_book(path, book, rows=2)
+        assert nouns(cm.read_book(path)) == nouns(book)
+        assert nouns(cm.book_from_arrow(cm.book_to_arrow(book))) == nouns(book)
+        again = nouns(cm.book_from_frames(*flat(accounts)))
+        for name, own in nouns(book).items():
+            assert again[name][1:] == own[1:]
+            assert again[name][0].keys() == own[0].keys()
+
+    check()
+    assert sum(count > 0 for count in held) > 3
 
 
 @pytest.mark.parametrize("name", ["symbol", "reduce_only"])

@@ -189,6 +189,23 @@ def test_a_book_becomes_account_files_and_a_book_again(folder: Path, tmp_path: P
     assert before == after
 
 
+def test_orders_go_from_tables_into_a_book_and_out_to_account_files_and_back(tmp_path: Path) -> None:
+    examples = Path(__file__).parents[2] / "examples" / "book"
+    run("convert", *(word for name in ("balances", "positions", "orders")
+                     for word in (f"--{name}", examples / f"{name}.csv")), "--out", tmp_path / "a.parquet")  # fmt: skip
+    run("convert", tmp_path / "a.parquet", "--out", tmp_path / "accounts", "--profile", "plain-cross")
+    calm = json.loads((tmp_path / "accounts" / "calm.json").read_text())
+    assert calm["open_orders"] == [
+        {"symbol": "BTC/USDT:USDT", "quantity": "1", "price": "49000"},
+        {"symbol": "ETH/USDT:USDT", "quantity": "-3", "price": "2600", "leverage": "5"},
+    ]
+    run("convert", tmp_path / "accounts", "--out", tmp_path / "b.parquet", "--on", "2026-11-20")
+    before, after = ({a.id: a for b in books_of(str(tmp_path / name)) for a in b.to_accounts(profile="plain-cross")}
+                     for name in ("a.parquet", "b.parquet"))  # fmt: skip
+    assert before == after
+    assert sum(len(account.open_orders) for account in after.values()) == 3
+
+
 def test_a_made_up_book_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -79,7 +79,7 @@ def test_a_long_owes_the_quote() -> None:
 def test_interest_is_owed_too() -> None:
     """10 LTC and 0.1 of interest: the debt is 1010, equity 290, requirement 1010 x 0.05105."""
     balance = {"wallet_balance": "-10", "accrued_interest": "0.1"}
-    pool = cm.evaluate(*_case(balance, "1300")).pools[0]  # type: ignore[arg-type]
+    pool = cm.evaluate(*_case(balance, "1300")).pools[0]
     assert (pool.equity, pool.maintenance_margin) == (Decimal(290), Decimal("51.5605"))
 
 

@@ -134,7 +134,7 @@ def test_several_sets_of_rules_side_by_side() -> None:
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(asked: dict[str, Any], words: str) -> None:
-    with pytest.raises(cm.MarketDataError, match=words):
+    with pytest.raises(cm.AccountError, match=words):
         cascade(*given(), **asked)
 
 
@@ -164,3 +164,14 @@ def test_the_command_prints_the_steps_and_the_same_figures_as_json() -> None:
     expected = cascade(*cm.load(file), gap=D("-0.05"), insurance_fund={"USDT": D(1000)})
     assert one == json.loads(cm.to_json(expected))
     assert one["bills"][0]["currency"] == "USDT"
+
+
+def test_an_absurd_loss_is_walked_like_any_other() -> None:
+    """1e20 - 1 contracts bought at 90,000 and now at 88,000: 2,000 each are lost, 24 digits before the point."""
+    market = {"mark_price": {"BTC/USDT:USDT": "88000"}, "index_price": {"USDT": "1"}}
+    size = "9" * 20
+    position = {"symbol": "BTC/USDT:USDT", "quantity": size, "entry_price": "90000", "leverage": "10"}
+    raw = {"profile": "bybit-uta", "as_of": "2026-11-23", "balances": {"USDT": "6"}, "positions": [position]}
+    found = cascade(*cm.case_from({**raw, "market": market}, "absurd"))
+    assert found.kind == "already"
+    assert found.equity_now == D(6) - 2000 * D(size)

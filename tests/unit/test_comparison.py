@@ -37,7 +37,7 @@ def test_the_article_as_a_table() -> None:
     assert plain(Decimal(round(cross.capital_efficiency or 0, 12))) == "6"
     assert held.capital_efficiency == Decimal("3.15")
     # 86,432.160804 is the figure of the article's pocket of 700
-    below = {row.symbol: row.below.price for row in held.thresholds.thresholds}  # type: ignore[union-attr]
+    below = {row.symbol: row.below.price for row in held.thresholds.thresholds}
     assert round(below[BTC], 6) == Decimal("86432.160804")
 
 

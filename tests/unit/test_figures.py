@@ -150,7 +150,7 @@ def test_funding_has_one_sign_in_chart_and_table() -> None:
     assert bar["marker"]["color"] == [figures.RED, figures.GREEN]
     (table,) = section.tables
     column = table.columns.index("per_day")
-    assert [row[column] for row in table.rows] == ["9", "-0.6"]
+    assert [row[column] for row in table.rows] == ["9.00", "-0.60"]
 
 
 def test_days_of_funding_on_a_scale_that_shows_them_all() -> None:

@@ -182,8 +182,16 @@ def test_a_contract_may_have_a_cap_of_its_own():
         "market": {kind: raw["market"][kind] | other["market"][kind] for kind in raw["market"]},
         "instruments": other["instruments"],
     }
-    unknown = only(runway(*case("okx-futures", **both)), "cap")
-    assert unknown.kind == "unknown"
+    found = runway(*case("okx-futures", **both))
+    assert {row.scenario for row in found.runways} == {"current", "cap where known"}
+    part = only(found, "cap where known")
+    assert part.per_day == (D("2.25") + D("0.03")) * 3  # ETH pays its present 0.1 x 3,000 x 0.0001, which may rise
+    assert part.kind == "time"
+    assert "no cap of ETH/USDT:USDT is known" in (part.reason or "")
+    both["market"]["funding_rate"].pop("ETH/USDT:USDT")
+    blind = only(runway(*case("okx-futures", **both)), "cap where known")
+    assert blind.kind == "unknown"
+    assert "the funding rate of ETH/USDT:USDT is missing" in (blind.reason or "")
 
 
 def test_runway_by_hand():

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import crossmargin as cm
-from crossmargin.analytics.hedge import HedgeChoice, best_hedge, hedge, neutral_pairs, requirements
+from crossmargin.analytics.best_hedge import HedgeChoice, best_hedge
+from crossmargin.analytics.hedge import hedge, neutral_pairs, requirements
 
 D, F = Decimal, Fraction
 PLAIN = [{"notional_floor": "0", "maintenance_rate": "0.005"}]
@@ -263,6 +264,15 @@ def test_bad_questions():
         hedge(*account(), {"SOL/USDT:USDT": D(1)})
     with pytest.raises(cm.AccountError, match="is 0; leave the trade out"):
         hedge(*account(), {"BTC/USDT:USDT": D(0)})
+
+
+def test_every_name_that_is_no_symbol_is_refused_even_where_no_hedge_is_needed():
+    """The account stands, so an unknown instrument would otherwise come back as "no trade needed"."""
+    with pytest.raises(cm.AccountError) as caught:
+        best_hedge(*account(), ["XYZ", {"BTC/USDT:USDT": D(1), "btc": D(-1)}])
+    assert [(fault.path, fault.value) for fault in caught.value.faults] == [("symbol", "XYZ"), ("symbol", "btc")]
+    with pytest.raises(cm.AccountError, match="must be a unified symbol"):
+        hedge(*account(), {"XYZ": D(1)})
     with pytest.raises(cm.AccountError, match="distance: must be from 0 to below 1"):
         best_hedge(*account(), ["BTC/USDT:USDT"], distance=D(30))
     with pytest.raises(cm.AccountError, match="pool: is not one of account"):

@@ -91,7 +91,7 @@ def test_an_isolated_order_takes_its_margin_from_the_wallet() -> None:
 
 def test_a_wrong_side_is_said() -> None:
     with pytest.raises(AccountError, match="must be buy or sell"):
-        max_order(*case(), BTC, "long")  # type: ignore[arg-type]
+        max_order(*case(), BTC, "long")
 
 
 # withdrawals ----------------------------------------------------------------------------------------------------------
@@ -138,6 +138,20 @@ def test_hyperliquid_keeps_a_tenth_of_the_position_value() -> None:
     found = max_withdraw(*given_case, "USDC")
     assert (found.amount, found.binding) == (18200, "withdrawal of USDC")
     assert cm.evaluate(*given_case).withdrawable == 18200
+
+
+def test_a_first_order_names_the_leverage_it_lacks() -> None:
+    """Bybit holds the fee to close at the bankruptcy price, so there is no margin of an order without a leverage.
+
+    At 10x a BTC at 88,000 costs 48.40 to open (0.055 %), holds 8,800, and 0.055 % of 79,200, 43.56, to close.
+    """
+    prices = {"mark_price": {BTC: "88000"}, "index_price": {"USDT": "1"}}
+    first = case(profile="bybit-uta", market=prices, instruments=[])
+    with pytest.raises(AccountError) as caught:
+        max_order(*first, BTC, "buy")
+    assert [fault.path for fault in caught.value.faults] == ["leverage"]
+    # 10,000 / 8,891.96, cut at 18 decimals
+    assert max_order(*first, BTC, "buy", leverage=Decimal(10)).quantity == Decimal("1.124611446745149550")
 
 
 def test_an_asset_that_is_not_held_is_said() -> None:

@@ -12,7 +12,8 @@ import crossmargin as cm
 from crossmargin.engine import formulas
 from crossmargin.engine.liquidation import Liquidated, State, Winner, deleverage, liquidate, next_step
 from crossmargin.engine.programme import KINDS
-from crossmargin.model.profile import Liquidation, LiquidationStep, Rules
+from crossmargin.model.profile import Rules
+from crossmargin.model.programme import Liquidation, LiquidationStep
 
 D = Decimal
 BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
@@ -423,7 +424,7 @@ def test_every_kind_a_programme_may_name_has_its_arithmetic() -> None:
 )
 def test_a_programme_that_is_not_one_is_refused(programme: list[dict[str, str]], words: str) -> None:
     with pytest.raises(cm.ProfileError, match=words):
-        Liquidation(source=("hand",), programme=programme)  # type: ignore[arg-type]
+        Liquidation(source=("hand",), programme=programme)
 
 
 def test_without_a_programme_or_a_pool_of_that_name_nothing_is_made_up() -> None:

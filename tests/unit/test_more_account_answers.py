@@ -107,4 +107,4 @@ def test_a_classic_account_of_bybit_has_a_pool_for_each_coin() -> None:
     (pool,) = report.pools
     assert (pool.name, pool.currency, round(pool.equity, 6)) == ("USDT", "USDT", Decimal("250.500000"))
     # 318.6887 / 10 and 0.055 % of 1.1 x 318.6887
-    assert abs(report.positions[0].initial_margin - Decimal("32.06167667")) < Decimal("1e-6")  # type: ignore[operator]
+    assert abs(report.positions[0].initial_margin - Decimal("32.06167667")) < Decimal("1e-6")

@@ -77,7 +77,7 @@ def test_elsewhere_it_prints_its_tables() -> None:
     text = str(cm.show(cm.evaluate(*example("article-3.1"))))
     assert "Where it stands" in text
     row = next(line.split() for line in text.splitlines() if line.startswith("SOL/USDT:USDT"))
-    assert row[:5] == ["SOL/USDT:USDT", "500", "150", "75,000", "-7,500"]
+    assert row[:5] == ["SOL/USDT:USDT", "500", "150.00", "75,000.00", "-7,500.00"]
 
 
 def test_what_is_no_result_is_refused() -> None:

@@ -12,8 +12,9 @@ import typer
 from typer.testing import CliRunner
 
 import crossmargin as cm
+from crossmargin.analytics.best_hedge import best_hedge
 from crossmargin.analytics.funding import runway
-from crossmargin.analytics.hedge import best_hedge, hedge, neutral_pairs, requirements
+from crossmargin.analytics.hedge import hedge, neutral_pairs, requirements
 from crossmargin.analytics.sensitivity import sensitivity
 from crossmargin.apps.verbs import hedge as hedge_verb
 from crossmargin.apps.verbs import runway as runway_verb

@@ -37,7 +37,7 @@ def _case() -> Case:
 
 def _row(figure: str, value: str | None, **options: object) -> ReconciledFigure:
     reported = [Reported(figure=figure, value=None if value is None else Decimal(value))]
-    (row,) = reconcile(*_case(), reported, **options).figures  # type: ignore[arg-type]
+    (row,) = reconcile(*_case(), reported, **options).figures
     return row
 
 
@@ -165,7 +165,7 @@ def test_the_rules_of_another_date_are_a_cause() -> None:
 
 
 def cm_bracket(rate: str) -> object:
-    from crossmargin.model.profile import Bracket
+    from crossmargin.model.brackets import Bracket
 
     return Bracket(notional_floor=Decimal(0), maintenance_rate=Decimal(rate))
 

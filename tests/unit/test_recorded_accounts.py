@@ -125,8 +125,8 @@ def test_an_imported_account_file_reads_back_and_reconciles_the_same(name: str, 
 
 
 def test_every_recorded_account_is_here() -> None:
-    """Seventy-two readings, among them a position on borrowed coins and a list of funding payments."""
-    assert len(FILES) == 72
+    """Seventy-six readings, among them a position on borrowed coins and a list of funding payments."""
+    assert len(FILES) == 76
 
 
 @pytest.mark.parametrize("profile", sorted(set(VENUES.values())))

@@ -290,7 +290,10 @@ def test_ledoit_wolf_from_the_definition() -> None:
     x = [[row[i] - means[i] for i in (0, 1)] for row in rows]
     s = [[sum(row[i] * row[j] for row in x) / 3 for j in (0, 1)] for i in (0, 1)]
     m = (s[0][0] + s[1][1]) / 2
-    square = lambda a: sum(a[i][j] ** 2 for i in (0, 1) for j in (0, 1)) / 2  # noqa: E731
+
+    def square(a: list[list[F]]) -> F:
+        return sum(a[i][j] ** 2 for i in (0, 1) for j in (0, 1)) / 2
+
     d2 = square([[s[i][j] - (m if i == j else 0) for j in (0, 1)] for i in (0, 1)])
     b2 = sum(square([[row[i] * row[j] - s[i][j] for j in (0, 1)] for i in (0, 1)]) for row in x) / 9
     share = min(F(1), b2 / d2)

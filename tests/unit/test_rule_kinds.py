@@ -13,7 +13,8 @@ import crossmargin as cm
 from crossmargin.errors import AccountError, ProfileError, UnsupportedRule
 from crossmargin.files.accounts import Case, case_from
 from crossmargin.files.profiles import load_profile
-from crossmargin.model.profile import (
+from crossmargin.model.profile import Rules
+from crossmargin.model.slots import (
     Bonus,
     Collateral,
     Equity,
@@ -21,7 +22,6 @@ from crossmargin.model.profile import (
     InitialMargin,
     Levels,
     MaintenanceMargin,
-    Rules,
     Scenarios,
     Slots,
     Withdrawal,

@@ -213,8 +213,8 @@ def test_a_table_of_scenarios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             return [{"name": "crash", "others": -0.3, "BTC": -0.2, "ETH": None}]
 
     parquet, arrow = ModuleType("pyarrow.parquet"), ModuleType("pyarrow")
-    parquet.read_table = lambda _: Table()  # type: ignore[attr-defined]
-    arrow.ArrowException, arrow.parquet = ValueError, parquet  # type: ignore[attr-defined]
+    parquet.read_table = lambda _: Table()
+    arrow.ArrowException, arrow.parquet = ValueError, parquet
     monkeypatch.setitem(sys.modules, "pyarrow", arrow)
     assert load_scenarios("table.parquet") == (crash,)
     monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -136,7 +136,7 @@ def test_the_verb_reads_account_files_and_books(tmp_path: Any) -> None:
     assert found.exit_code == 4 and json.loads(found.stdout)["accounts"] == 2
     book = "examples/book/book.parquet"
     refused = run(app, ["systemic", book, "--move", "BTC=-0.1"])
-    assert {f.path for f in refused.exception.faults} == {"--market", "--profile"}  # type: ignore[union-attr]
+    assert {f.path for f in refused.exception.faults} == {"--market", "--profile"}
     args = ["systemic", book, "-m", "examples/book/market.toml", "-p", "binance-usdm", "--move", "BTC=-0.5", "--json"]
     found = run(app, args)
     said = json.loads(found.stdout)

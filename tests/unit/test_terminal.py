@@ -68,11 +68,12 @@ def test_a_picture_gives_way_to_figures_in_a_narrow_window(monkeypatch: pytest.M
         assert len(table.columns) == columns
 
 
-def run(*words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+def run(*words: str, out: int = subprocess.PIPE, **env: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "crossmargin.apps.cli", *words],
         check=False,
-        capture_output=True,
+        stdout=out,
+        stderr=subprocess.PIPE,
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "100", "TERM": "xterm-256color", **env},
     )
@@ -102,3 +103,32 @@ def test_no_colour_where_none_is_wanted():
     coloured, plain = (run("evaluate", EXAMPLE, FORCE_COLOR="1", **env).stdout for env in ({}, {"NO_COLOR": "1"}))
     assert b"\x1b[32mhealthy" in coloured
     assert b"\x1b[32m" not in plain and b"healthy" in plain  # bold and dim are no colours
+
+
+def test_a_path_that_cannot_be_written_is_bad_input(tmp_path: Path):
+    page = tmp_path / "nowhere" / "page.html"
+    done = run("report", EXAMPLE, "--html", str(page))
+    assert (done.returncode, done.stderr.decode()) == (2, f"error: {page}.part: No such file or directory\n")
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_full_disk_is_one_line_and_no_verdict(form: tuple[str, ...]):
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        done = run("evaluate", EXAMPLE, *form, out=full.fileno())
+    assert (done.returncode, done.stderr) == (1, b"error: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("threshold", EXAMPLE, "--shock", "FOO=1", "--shock", "BAR=2"), ("direction.FOO", "direction.BAR", "BTC")),
+        (("threshold", EXAMPLE, "--shock", "BTC=0"), ("direction: moves nothing",)),
+        (("cascade", EXAMPLE, "--coin", "FOO"), ("direction.FOO",)),
+        (("cascade", EXAMPLE, "--gap", "-10"), ("gap", "above -1")),
+        (("stress", EXAMPLE, "--move", "BTC=-20"), ("--move.BTC", "(found: '-20')")),
+    ],
+)
+def test_a_slip_of_the_user_is_bad_input_and_not_missing_data(words: tuple[str, ...], named: tuple[str, ...]):
+    done = run(*words)
+    assert done.returncode == 2
+    assert all(name in done.stderr.decode() for name in named)

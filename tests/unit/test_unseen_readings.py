@@ -161,3 +161,74 @@ def test_an_answer_of_weex_without_unrealized_pnl_is_read() -> None:
     row = {**WEEX, "side": "SHORT", "size": "2", "openValue": "120000", "marginMode": "CROSSED", "leverage": "11"}
     (position,) = import_account([[row]], venue="weex").table["positions"]
     assert (position["quantity"], position["entry_price"]) == ("-2", "60000")
+
+
+GATE = {
+    "contract": "BTC_USDT", "size": -5, "mode": "single", "leverage": "10", "margin": "30", "value": "300",
+    "entry_price": "60000", "mark_price": "60000", "maintenance_rate": "0.004", "liq_price": "65000",
+    "unrealised_pnl": "0", "update_time": 1705034246,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "isolated"),
+    [
+        ({}, True),
+        ({"leverage": "0"}, False),
+        ({"pos_margin_mode": "cross"}, False),
+        ({"pos_margin_mode": "isolated"}, True),
+    ],
+)
+def test_the_margin_mode_of_gate_is_the_one_that_the_row_names(more: dict[str, Any], isolated: bool) -> None:
+    imported = import_account([[{**GATE, **more}]], venue="gate")
+    assert ("isolated_margin" in imported.table["positions"][0]) is isolated
+    assert imported.not_understood == ()
+
+
+def test_an_isolated_position_of_kucoin_is_told_by_its_mode_where_the_flag_is_missing() -> None:
+    row = {
+        "symbol": "XBTUSDTM", "currentQty": -10, "avgEntryPrice": 60000, "posMargin": 30, "maintMarginReq": 0.004,
+        "markPrice": 60050, "maintMargin": 29.5, "leverage": 20, "marginMode": "ISOLATED",
+    }  # fmt: skip
+    assert import_account([[row]], venue="kucoin").table["positions"][0]["isolated_margin"] == "30"
+    cross = import_account([[{**row, "marginMode": "CROSS"}]], venue="kucoin")
+    assert "isolated_margin" not in cross.table["positions"][0]
+    assert cross.not_understood == ()
+
+
+def test_both_legs_of_a_hedge_of_htx_are_two_positions() -> None:
+    row = {
+        "contract_code": "BTC-USDT", "volume": 2, "cost_hold": 51179.1, "lever_rate": 10, "position_margin": 10.2,
+        "direction": "sell", "last_price": 51179.1, "margin_mode": "cross", "position_mode": "dual_side",
+    }  # fmt: skip
+    rows = import_account([[row, {**row, "direction": "buy", "volume": 1}]], venue="htx").table["positions"]
+    assert [(leg["position_side"], leg["quantity"]) for leg in rows] == [("short", "-2"), ("long", "1")]
+    pocket = {**row, "margin_mode": "isolated"}  # both legs of a contract stand on one pocket there
+    assert "stands twice" in _refused([pocket, {**pocket, "direction": "buy"}], "htx")
+
+
+BINGX = {"symbol": "BTC-USDT", "positionId": "1", "positionAmt": "0.002", "avgPrice": "60000", "unrealizedProfit": "-1"}
+STANDARD = {"symbol": "BTC-USDT", "positionAmt": "2", "currentPrice": "60000", "entryPrice": "60000", "isolated": True}
+
+
+@pytest.mark.parametrize("row", [{**BINGX, "positionSide": ""}, {**BINGX, "positionSide": None}, STANDARD])
+def test_an_amount_of_bingx_without_sign_and_side_is_no_long(row: dict[str, Any]) -> None:
+    assert "the size has no sign" in _refused([row], "bingx")
+
+
+@pytest.mark.parametrize(
+    ("more", "quantity"),
+    [({"positionSide": "SHORT"}, "-0.002"), ({"positionSide": "BOTH", "positionAmt": "-0.002"}, "-0.002")],
+)
+def test_a_short_of_bingx_is_below_zero_in_either_mode(more: dict[str, Any], quantity: str) -> None:
+    assert _quantities([{**BINGX, **more}], "bingx") == {"BTC/USDT:USDT": quantity}
+
+
+def test_a_side_that_contradicts_the_leg_is_refused() -> None:
+    assert "contradicts positionIdx" in _refused([{**BYBIT, "side": "Sell", "positionIdx": 1}], "bybit")
+
+
+def test_an_isolated_position_of_cryptocom_is_not_taken_as_cross() -> None:
+    row = {"instrument_name": "BTCUSD-PERP", "quantity": "-0.5", "open_position_pnl": "0", "open_pos_cost": "-30000"}
+    assert "isolated position" in _refused([{**row, "isolated_margin_balance": "500"}], "cryptocom")
+    assert _quantities([row], "cryptocom") == {"BTC/USD:USD": "-0.5"}

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import crossmargin as cm
 from crossmargin.apps.cli import app
 from crossmargin.files.profiles import copy_profile
-from crossmargin.model.profile import Bracket
+from crossmargin.model.brackets import Bracket
 
 D = Decimal
 run = CliRunner()

@@ -15,7 +15,7 @@ from crossmargin.analytics.allocation_programme import AIM_SCALE
 from crossmargin.analytics.allocation_rounds import Rounds
 from crossmargin.analytics.allocation_scenarios import Shocks
 from crossmargin.engine.changes import Books
-from crossmargin.engine.reference import evaluate
+from crossmargin.engine.reporting import evaluate
 from crossmargin.model.number import plain
 from crossmargin.model.report import PoolReport
 

@@ -22,10 +22,11 @@ from crossmargin.engine.columns import Bytes, Codes, Floats, Offsets, Reason, Si
 from crossmargin.engine.interchange import to_table
 from crossmargin.engine.moves import scaled
 from crossmargin.engine.prepare import prepare
+from crossmargin.engine.prices import Prices
 from crossmargin.engine.reference import PoolState, measure
 from crossmargin.engine.runner import Crossings, Runner, State, Stressed
 from crossmargin.engine.scenarios import BLOCK
-from crossmargin.engine.tables import Prices, Tables
+from crossmargin.engine.tables import Tables
 from crossmargin.errors import AccountError, CrossmarginError, Fault
 from crossmargin.model.instrument import CASH, parse_symbol
 from crossmargin.model.market import Market
@@ -41,14 +42,13 @@ _MOST_KEPT = 20_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True)
 class _Columns:
     """What every result of a book shares: its arrays as an Arrow table."""
 
-    __slots__ = ()
-
     def to_arrow(self) -> Any:
         """The columns of one length per pool (or line) as an Arrow table; needs the extra ``book``."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
         length = len(next(value for value in columns.values() if isinstance(value, np.ndarray)))
         return to_table({k: v for k, v in columns.items() if isinstance(v, np.ndarray) and v.shape == (length,)})
 
@@ -225,14 +225,14 @@ class _Case:
         self.runner = Runner(book, rules, threads=threads)
         self.tables = self.runner.tables
         self.state: State = self.runner.state(market)
-        self._exact: Market | None = market if isinstance(market, Market) else None
+        self._exact: Market | None = None
         self.rejudged = self._settle()
 
     @property
     def exact_market(self) -> Market:
         """The market in decimals: as given, or the shortest decimals of its columns."""
         if self._exact is None:
-            self._exact = _decimals(self.market)  # type: ignore[arg-type]
+            self._exact = self.market if isinstance(self.market, Market) else _decimals(self.market)
         return self._exact
 
     def judge(self, pool: int, market: Market) -> PoolState:

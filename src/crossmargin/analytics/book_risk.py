@@ -18,7 +18,8 @@ from crossmargin.analytics.book import BookReport, BookThresholds, evaluate_book
 from crossmargin.engine import formulas
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Floats, Offsets, Reason, Side, Status
-from crossmargin.engine.tables import Prices, Tables, compile_rules, usable
+from crossmargin.engine.prices import Prices, usable
+from crossmargin.engine.tables import Tables, compile_rules
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.profile import Rules

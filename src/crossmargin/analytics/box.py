@@ -21,7 +21,8 @@ from crossmargin.engine.curves import Anatomy, Coupled, Function, Stretch, anato
 from crossmargin.engine.pool import Prepared
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import turning_points
-from crossmargin.engine.reference import PoolState, evaluate, measure
+from crossmargin.engine.reference import PoolState, measure
+from crossmargin.engine.reporting import evaluate
 from crossmargin.errors import AccountError, Fault, UnsupportedRule
 from crossmargin.model.account import Account
 from crossmargin.model.market import Market

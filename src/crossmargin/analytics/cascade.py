@@ -18,8 +18,9 @@ from crossmargin.analytics.threshold import coins_of, threshold_along
 from crossmargin.engine.liquidation import Liquidated, Step, liquidate
 from crossmargin.engine.pool import Prepared
 from crossmargin.engine.prepare import prepare
-from crossmargin.engine.reference import evaluate, measure
-from crossmargin.errors import Fault, MarketDataError
+from crossmargin.engine.reference import measure
+from crossmargin.engine.reporting import evaluate
+from crossmargin.errors import AccountError, Fault
 from crossmargin.model.account import Account
 from crossmargin.model.instrument import CASH
 from crossmargin.model.market import Market
@@ -192,7 +193,7 @@ def _check(gap: Decimal, side: str, weights: Mapping[str, Decimal], at: Market |
     elif any(1 + weight * gap <= 0 for weight in weights.values()):
         wrong = "leaves a price at 0 or below; it must be above -1 for every coin that moves"
     if wrong:
-        raise MarketDataError("cascade", (Fault("gap", str(gap), wrong),))
+        raise AccountError("cascade", (Fault("gap", str(gap), wrong),))
 
 
 def _reached(prepared: Prepared, weights: Mapping[str, Decimal], side: str, gap: Decimal) -> _Reached:

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 from crossmargin.analytics.venue_figures import AccountCase, Figure, VenueFigures
 from crossmargin.errors import CrossmarginError
 from crossmargin.model.account import Position
+from crossmargin.model.brackets import Bracket, InstrumentRule
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.number import plain
-from crossmargin.model.profile import Bracket, InstrumentRule, Rules, Slots
+from crossmargin.model.profile import Rules
 from crossmargin.model.reported import Reported, unit_of
+from crossmargin.model.slots import Slots
 
 _TICK = Decimal("0.01")
 """How far another tick of the mark may lie before it is no explanation."""

@@ -16,7 +16,8 @@ from crossmargin.analytics.threshold import Convention, thresholds_of
 from crossmargin.analytics.whatif import Standing
 from crossmargin.engine.boundary import MOST, largest
 from crossmargin.engine.changes import Books, book, wallet
-from crossmargin.engine.reference import PoolState, gross_notional, report
+from crossmargin.engine.reference import PoolState, gross_notional
+from crossmargin.engine.reporting import report
 from crossmargin.errors import CrossmarginError
 from crossmargin.model.account import Account, Position
 from crossmargin.model.change import ChangeRules, Close, Order, SetMarginMode

@@ -9,7 +9,7 @@ from crossmargin.analytics.threshold import coins_of, crossings_of, is_priced
 from crossmargin.engine.pool import Asset, Exposure, Pool
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.reference import measure
-from crossmargin.errors import Fault, MarketDataError
+from crossmargin.errors import AccountError, Fault
 from crossmargin.model.account import Account
 from crossmargin.model.market import Market
 from crossmargin.model.profile import Rules
@@ -46,11 +46,12 @@ def curve(
     """Equity and maintenance margin of every pool that a coin moves, from ``low`` to ``high`` (relative moves).
 
     Every contract on the coin and the coin as collateral move together. The thresholds are among the points, so that
-    lines cross where they do. Raises :class:`MarketDataError` for a coin that is not held or traded.
+    lines cross where they do. Raises :class:`AccountError` for a coin that is not held or traded.
     """
     exact = prepare(account, market, rules)
     if coin not in coins_of(exact):
-        raise MarketDataError("curve", (Fault(coin, "", f"is not held or traded here; known: {coins_of(exact)}"),))
+        known = ", ".join(coins_of(exact))
+        raise AccountError("curve", (Fault("coin", coin, f"is not held or traded here; known are {known}"),))
     on_floats = prepare(account, market, rules, number=float)
     found = []
     for pool, rough in zip(exact.pools, on_floats.pools, strict=True):

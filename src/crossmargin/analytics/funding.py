@@ -7,7 +7,7 @@ line of balances: the judge runs on it as it does on prices, and the first zero 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -17,10 +17,11 @@ from typing import Any, Literal, NamedTuple
 
 from crossmargin.analytics.threshold import thresholds_of
 from crossmargin.engine import formulas
+from crossmargin.engine.path import headroom_along
 from crossmargin.engine.pool import Exposure, Leg, Pool, Prepared
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Ray, first_fall
-from crossmargin.engine.reference import headroom_along, measure
+from crossmargin.engine.reference import measure
 from crossmargin.errors import AccountError, Fault
 from crossmargin.model.account import Account, Balance, Position
 from crossmargin.model.market import Market
@@ -73,7 +74,8 @@ class Runway:
     ``time``: headroom is zero after ``hours`` if funding flowed continuously (the instant ``at``), and is zero or less
     for the first time at ``interval_end``, when a payment is really taken (``hours`` is None where only the order of
     payments ends the pool, which receives as much as it pays). ``never``: funding does not end the pool.
-    ``already``: it has no headroom now. ``unknown``: see ``reason``. An instant after the year 9999 is None.
+    ``already``: it has no headroom now. ``unknown``: see ``reason``. An instant after the year 9999 is None. A
+    ``reason`` beside another kind says what the scenario leaves open.
     """
 
     scenario: str
@@ -141,7 +143,9 @@ def runway(
 
     Scenarios: ``current`` rates; with ``history`` (past rates an interval, by symbol) for every quantile ``q`` from 0
     to 1 the rate that was no worse in a share ``q`` of the intervals (the high ones for a long, the low ones for a
-    short; nearest rank, no interpolation); ``cap`` where the profile has one, all positions paying it. ``paid`` is the
+    short; nearest rank, no interpolation); ``cap`` where the profile has one for every contract of the pool, all
+    positions paying it; ``cap where known`` where it has one for some, the others paying their present rates: no worst
+    case, and the ``reason`` names them; neither where it has none. ``paid`` is the
     funding paid so far by asset (below 0 = received; a symbol names an isolated pocket): how far it has moved each
     threshold. Payments fall on whole multiples of the interval since midnight UTC. Raises as :func:`funding` does and
     :class:`AccountError` for a quantile or a past rate out of range, or a name in ``paid`` that is not held.
@@ -157,15 +161,12 @@ def runway(
         raise AccountError("runway", faults)
     with localcontext(CONTEXT):
         prepared = prepare(account, market, rules)
-        slot = rules.slots.funding
-        caps = {e.symbol.name: slot.cap_of(e.symbol.name) for _, e, _ in _perpetuals(prepared)} if slot else {}
         scenarios: dict[str, _Rates] = {"current": lambda symbol, _: market.funding_rate.get(symbol)}
         for q in quantiles if history else ():
             scenarios[f"quantile {q}"] = partial(_adverse, history or {}, q)
-        if any(caps.values()):
-            scenarios["cap"] = partial(_at_cap, caps)
-        runways = tuple(
-            _runway(prepared, pool, name, rates) for name, rates in scenarios.items() for pool in prepared.pools
+        runways = (
+            *(_runway(prepared, pool, name, rates) for name, rates in scenarios.items() for pool in prepared.pools),
+            *_at_caps(prepared),
         )
         return FundingOutlook(
             as_of=market.as_of,
@@ -256,10 +257,9 @@ _Rates = Callable[[str, int], Decimal | None]
 """(symbol, +1 long or -1 short) -> the rate of a scenario, None where it is not known."""
 
 
-def _at_cap(caps: Mapping[str, Decimal | None], symbol: str, side: int) -> Decimal | None:
-    """The worst rate that the rules allow the contract; None where they cap none of it."""
-    cap = caps.get(symbol)
-    return None if cap is None else cap * side
+def _at_cap(caps: Mapping[str, Decimal], present: Mapping[str, Decimal], symbol: str, side: int) -> Decimal | None:
+    """The worst rate that the rules allow the contract; the present one where they cap none of it."""
+    return caps[symbol] * side if symbol in caps else present.get(symbol)
 
 
 def _adverse(history: Mapping[str, Sequence[Decimal]], quantile: Decimal, symbol: str, side: int) -> Decimal | None:
@@ -275,6 +275,23 @@ class _Flow(NamedTuple):
     purse: Purse
     payment: Decimal
     hours: Decimal
+
+
+def _at_caps(prepared: Prepared) -> Iterator[Runway]:
+    """The runway of every pool at the caps that the rules know; a pool without a capped contract has none."""
+    slot = prepared.rules.slots.funding
+    held = [(pool, exposure.symbol.name) for pool, exposure, _ in _perpetuals(prepared)]
+    known = {name: slot.cap_of(name) for _, name in held} if slot else {}
+    caps = {name: cap for name, cap in known.items() if cap is not None}
+    for pool in prepared.pools if caps else ():
+        own = dict.fromkeys(name for owner, name in held if owner is pool)
+        open_ended = [name for name in own if name not in caps]
+        if own and len(open_ended) == len(own):
+            continue
+        rates = partial(_at_cap, caps, prepared.market.funding_rate)
+        row = _runway(prepared, pool, "cap where known" if open_ended else "cap", rates)
+        why = f"no cap of {', '.join(open_ended)} is known: at its present rate, which is no worst case"
+        yield replace(row, reason=row.reason or why) if open_ended else row
 
 
 def _runway(prepared: Prepared, pool: Pool, scenario: str, rates: _Rates) -> Runway:

@@ -15,7 +15,7 @@ from crossmargin.analytics.whatif import Standing, removable_wallet, shortfalls
 from crossmargin.engine.boundary import MOST, UNIT, largest
 from crossmargin.engine.changes import Booked, Books, book, held_at, mark_price
 from crossmargin.engine.prepare import prepare
-from crossmargin.engine.reference import report
+from crossmargin.engine.reporting import report
 from crossmargin.errors import AccountError, Fault
 from crossmargin.model.account import Account, MarginMode, PositionSide
 from crossmargin.model.change import Order, Withdraw

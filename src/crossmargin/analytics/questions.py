@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, overload
 
-from crossmargin.engine import reference
+from crossmargin.engine import reporting
 from crossmargin.model.account import Account
 from crossmargin.model.market import Market
 from crossmargin.model.profile import Rules
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from crossmargin.analytics.sensitivity import Sensitivity
     from crossmargin.analytics.stress import Outcome
     from crossmargin.engine.book import Book
-    from crossmargin.engine.tables import Prices, Tables
+    from crossmargin.engine.prices import Prices
+    from crossmargin.engine.tables import Tables
 
 
 def _ask(name: str, account: Any, *rest: Any, **options: Any) -> Any:
@@ -40,10 +41,10 @@ def evaluate(
     account: Book, market: Market | Prices, rules: Rules | Tables, *, threads: int | None = None
 ) -> BookReport: ...
 def evaluate(account: Any, market: Any, rules: Any, **options: Any) -> Any:
-    """What the venue would compute: :func:`crossmargin.engine.reference.evaluate` for one account, columns for a
+    """What the venue would compute: :func:`crossmargin.engine.reporting.evaluate` for one account, columns for a
     book."""
     if isinstance(account, Account):
-        return reference.evaluate(account, market, rules, **options)
+        return reporting.evaluate(account, market, rules, **options)
     return _ask("evaluate", account, market, rules, **options)
 
 

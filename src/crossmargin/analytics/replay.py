@@ -21,9 +21,10 @@ from crossmargin.analytics.whatif import Step as Admission
 from crossmargin.analytics.whatif import whatif
 from crossmargin.engine.changes import Books, book
 from crossmargin.engine.liquidation import Step, liquidate
+from crossmargin.engine.path import headroom_along
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import first_fall
-from crossmargin.engine.reference import PoolState, headroom_along, measure
+from crossmargin.engine.reference import PoolState, measure
 from crossmargin.errors import CrossmarginError, Fault, MarketDataError, UnsupportedRule
 from crossmargin.model.account import Account
 from crossmargin.model.change import ChangeRules, Order

@@ -29,7 +29,8 @@ from crossmargin.engine.curves import Anatomy, Function, Stretch, anatomy, walk
 from crossmargin.engine.pool import Prepared
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import Ray, turning_points
-from crossmargin.engine.reference import evaluate, measure
+from crossmargin.engine.reference import measure
+from crossmargin.engine.reporting import evaluate
 from crossmargin.errors import AccountError, Fault, UnsupportedRule
 from crossmargin.model.account import Account
 from crossmargin.model.instrument import CASH

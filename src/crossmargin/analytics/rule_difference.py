@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from crossmargin.model.brackets import AssetRule, Bracket, CollateralTier
 from crossmargin.model.number import plain
-from crossmargin.model.profile import AssetRule, Bracket, CollateralTier, Rules
+from crossmargin.model.profile import Rules
 
 _PROSE = {"source", "note", "tables"}
 _ZERO = Decimal(0)

@@ -13,20 +13,23 @@ from decimal import Decimal, localcontext
 from typing import Literal, NamedTuple
 
 from crossmargin.analytics.funding import Purse, after_payments, funding_notional, purse_of
+from crossmargin.analytics.safe_leverage import SafeLeverage, safe_leverage
 from crossmargin.analytics.threshold import thresholds_of
 from crossmargin.engine import formulas
-from crossmargin.engine.fills import fill
 from crossmargin.engine.moves import coins_moved
+from crossmargin.engine.path import Case, headroom_along
 from crossmargin.engine.pool import Asset, Exposure, Leg, Pool
 from crossmargin.engine.prepare import prepare
-from crossmargin.engine.ray import Ray, first_fall
-from crossmargin.engine.reference import Case, PoolState, headroom_along, measure
+from crossmargin.engine.ray import Ray
+from crossmargin.engine.reference import PoolState, measure
 from crossmargin.errors import AccountError, Fault, UnsupportedRule
 from crossmargin.model.account import Account, Balance, Pocket
+from crossmargin.model.brackets import AssetRule, CollateralTier
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
-from crossmargin.model.profile import AssetRule, Collateral, CollateralTier, Rules
+from crossmargin.model.profile import Rules
+from crossmargin.model.slots import Collateral
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 _PER_CENT = Decimal("0.01")
@@ -85,28 +88,6 @@ class ThresholdSlope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SafeLeverage:
-    """How large a position may be, as the others stand, for an adverse ``move`` of its coin not to break the pool.
-
-    ``margin`` is what it can rely on, in the pool's currency: the pool's headroom without it. ``leverage`` is its
-    notional over that margin now, ``safe_notional`` the largest at which the pool survives the move, ``safe_leverage``
-    the largest over the margin. ``per_margin``: the change of ``safe_leverage`` when the others gain one unit.
-    None with a ``note`` where there is none.
-    """
-
-    pool: str
-    symbol: str
-    position_side: str
-    move: Decimal
-    margin: Decimal | None
-    leverage: Decimal | None
-    safe_notional: Decimal | None
-    safe_leverage: Decimal | None
-    per_margin: Decimal | None
-    note: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity:
     """Every slope of every pool, the worst step first; ``account_pool`` is the weakest, whose slopes the account has.
 
@@ -152,7 +133,7 @@ def sensitivity(
             slopes=slopes,
             thresholds=tuple(question.threshold_slopes(thresholds)),
             safe_leverage=tuple(
-                _safe_leverage(question, state, asset, exposure, leg, move)
+                safe_leverage(question.case, state, asset, exposure, leg, move)
                 for state in question.states
                 for asset in state.pool.assets
                 for exposure in asset.exposures
@@ -460,73 +441,3 @@ def _with_ratio(rule: AssetRule, shift: Ray, slot: Collateral) -> AssetRule:
     tiers = rule.tiers or (CollateralTier(floor=_ZERO, collateral_ratio=_ONE),)
     shifted = tuple(tier.model_copy(update={"collateral_ratio": tier.collateral_ratio + shift}) for tier in tiers)
     return rule.model_copy(update={"collateral_ratio": None, "collateral_tiers": shifted})
-
-
-# safe leverage --------------------------------------------------------------------------------------------------------
-
-
-def _safe_leverage(
-    question: _Question, state: PoolState, asset: Asset, exposure: Exposure, leg: Leg, move: Decimal
-) -> SafeLeverage:
-    """The largest size the position could have, opened anew at the mark, that survives the move of its coin."""
-    account, market, rules = question.case
-    position, symbol, pool = leg.position, exposure.symbol, state.pool
-    side = 1 if position.quantity > 0 else -1
-    per_contract = leg.size / position.quantity
-    closed = fill(
-        position,
-        symbol=symbol.name,
-        quantity=-position.quantity,
-        price=exposure.mark,
-        contract_size=per_contract,
-        fee_rate=_ZERO,
-    )
-    settled = after_payments(account, {purse_of(pool, exposure, leg): -closed.realized_pnl})
-    index = account.positions.index(position)
-    shocked = coins_moved(market, {symbol.base: 1 - side * move})
-
-    def sized(prices: Market) -> Callable[[Ray], Case]:
-        """The case with the position of ``quantity + s`` contracts, its entry at the mark."""
-
-        def build(s: Ray) -> Case:
-            fresh = {"quantity": position.quantity + s, "entry_price": exposure.mark}
-            positions = list(settled.positions)
-            positions[index] = positions[index].model_copy(update=fresh)
-            return settled.model_copy(update={"positions": tuple(positions)}), prices, rules
-
-        return build
-
-    none = -position.quantity
-    per_contract_value = exposure.notional(leg.size, exposure.mark) * asset.price / abs(position.quantity)
-    notional = per_contract_value * abs(position.quantity)
-    margin = safe_notional = safe = per_margin = note = None
-    try:
-        margin = headroom_along(sized(market), pool.name, none, side).at(none)
-        root = first_fall(lambda at, way: headroom_along(sized(shocked), pool.name, at, way), none, None, side)
-        if margin <= 0:
-            note = "the pool has no headroom without it"
-        elif root is None:
-            note = "no size of it breaks the pool on this move"
-        else:
-            safe_notional = per_contract_value * abs(root - none)
-            safe = safe_notional / margin
-            fall = headroom_along(sized(shocked), pool.name, root, side).slope(root) * side
-            if root == none:
-                note = "the pool does not survive the move even without it"
-            elif fall:
-                # one unit more of margin moves the root out by -1 / fall contracts
-                per_margin = (-per_contract_value / fall - safe) / margin
-    except UnsupportedRule as rule:
-        note = str(rule)
-    return SafeLeverage(
-        pool=pool.name,
-        symbol=symbol.name,
-        position_side=position.position_side,
-        move=-side * move,
-        margin=margin,
-        leverage=notional / margin if margin is not None and margin > 0 else None,
-        safe_notional=safe_notional,
-        safe_leverage=safe,
-        per_margin=per_margin,
-        note=note,
-    )

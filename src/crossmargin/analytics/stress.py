@@ -16,7 +16,8 @@ from crossmargin.analytics.threshold import coins_of, crossings_of, is_priced
 from crossmargin.engine.moves import scaled
 from crossmargin.engine.pool import Prepared
 from crossmargin.engine.prepare import prepare
-from crossmargin.engine.reference import PoolState, evaluate, measure, report
+from crossmargin.engine.reference import PoolState, measure
+from crossmargin.engine.reporting import evaluate, report
 from crossmargin.errors import AccountError, Fault
 from crossmargin.model.account import Account
 from crossmargin.model.instrument import CASH, parse_symbol
@@ -223,9 +224,8 @@ def worst_case(account: Account, market: Market, rules: Rules, *, moves: Sequenc
     losses = []
     for size in moves:
         after = base.judged(Scenario(name=f"{size}", others=sign * size))
-        known = equity is not None and equity > 0 and after.equity is not None
         with localcontext(CONTEXT):
-            lost = (equity - after.equity) / equity if known else None  # type: ignore[operator]
+            lost = None if not equity or equity < 0 or after.equity is None else (equity - after.equity) / equity
         losses.append(
             Loss(
                 move=sign * size,
@@ -378,8 +378,7 @@ class _Base(NamedTuple):
         after = self.after(change)
         pool, share = self.first(change) if after.status == "liquidation" else (None, None)
         with localcontext(CONTEXT):
-            known = after.equity is not None and self.now.equity is not None
-            lost = after.equity - self.now.equity if known else None  # type: ignore[operator]
+            lost = None if after.equity is None or self.now.equity is None else after.equity - self.now.equity
         pools = tuple(
             PoolOutcome(
                 pool=row.name,

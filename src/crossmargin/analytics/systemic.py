@@ -7,7 +7,7 @@ until nobody is broken any more. One price path for all, each account exactly by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import NamedTuple
@@ -83,6 +83,15 @@ class _Trade(NamedTuple):
     value: Decimal
 
 
+class _Fallen(NamedTuple):
+    """Who broke in one round, what that traded and did, and what the fund holds after it."""
+
+    accounts: list[int]
+    trades: list[_Trade]
+    steps: list[Step]
+    fund: Mapping[str, Decimal]
+
+
 def systemic(
     members: Iterable[Member],
     *,
@@ -120,24 +129,15 @@ def systemic(
         traded: list[_Trade] = []
         settled = False
         for number in range(1, most_rounds + 1):
-            here: list[_Trade] = []
-            broken = 0
-            known = len(fallen)
-            for index, one in enumerate(everyone):
-                done = one.walk(factors, fund)
-                if done is not None:
-                    broken += 1
-                    fallen.setdefault(index, number)
-                    fund = done.fund
-                    steps += done.steps
-                    here += done.trades
-                if progress is not None and not index % 100:
-                    progress(number, index)
-            net = _net(here)
+            fell = _round(everyone, factors, fund, number, progress)
+            new = [index for index in fell.accounts if index not in fallen]
+            fallen |= dict.fromkeys(new, number)
+            fund, net = fell.fund, _net(fell.trades)
+            steps += fell.steps
+            traded += fell.trades
             moves = {coin: factor - 1 for coin, factor in factors.items()}
-            rounds.append(Round(number=number, moves=moves, broken=broken, new=len(fallen) - known, forced=net))
-            traded += here
-            if not broken:
+            rounds.append(Round(number=number, moves=moves, broken=len(fell.accounts), new=len(new), forced=net))
+            if not fell.accounts:
                 settled = True
                 break
             for coin, value in net.items():
@@ -164,6 +164,27 @@ def systemic(
             left_out=left_out,
             notes=_notes(coins, depths, steps),
         )
+
+
+def _round(
+    everyone: Sequence[_Watcher],
+    factors: Mapping[str, Decimal],
+    fund: Mapping[str, Decimal],
+    number: int,
+    progress: Callable[[int, int], None] | None,
+) -> _Fallen:
+    """Every account once at these prices, one after another: each finds the fund as the one before has left it."""
+    fallen = _Fallen([], [], [], fund)
+    for index, one in enumerate(everyone):
+        done = one.walk(factors, fallen.fund)
+        if done is not None:
+            fallen.accounts.append(index)
+            fallen.trades.extend(done.trades)
+            fallen.steps.extend(done.steps)
+            fallen = fallen._replace(fund=done.fund)
+        if progress is not None and not index % 100:
+            progress(number, index)
+    return fallen
 
 
 def _check(

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, localcontext
 from typing import Any, Literal, NamedTuple
 
+from crossmargin.engine.path import Path
 from crossmargin.engine.pool import Pool, Prepared
 from crossmargin.engine.prepare import prepare
 from crossmargin.engine.ray import first_fall
-from crossmargin.engine.reference import Path, PoolState, measure
-from crossmargin.errors import Fault, MarketDataError, UnsupportedRule
+from crossmargin.engine.reference import PoolState, measure
+from crossmargin.errors import AccountError, Fault, UnsupportedRule
 from crossmargin.model.account import Account
 from crossmargin.model.instrument import CASH
 from crossmargin.model.market import Market
@@ -55,13 +56,16 @@ def threshold_along(
     """Where the account is liquidated when several coins move together.
 
     ``direction`` maps coins to multiples of the move: ``{"BTC": 1, "ETH": 1.5}`` asks at which BTC move, with ETH
-    moving half as far again, the first pool breaks. ``distance`` is the move of weight 1.
+    moving half as far again, the first pool breaks. ``distance`` is the move of weight 1. Raises
+    :class:`AccountError` for a coin that is not held or traded, or where no weight differs from 0.
     """
     known = set(coins_of(prepared := prepare(account, market, rules)))
     unknown = [coin for coin in direction if coin not in known]
-    if unknown or not any(direction.values()):
-        why = f"is not held or traded here; known are {', '.join(sorted(known))}" if unknown else "moves nothing"
-        raise MarketDataError("direction", (Fault(", ".join(unknown), "", why),))
+    if unknown:
+        why = f"is not held or traded here; known are {', '.join(sorted(known))}"
+        raise AccountError("direction", [Fault(f"direction.{coin}", str(direction[coin]), why) for coin in unknown])
+    if not any(direction.values()):
+        raise AccountError("direction", (Fault("direction", "", "moves nothing; give a coin a weight other than 0"),))
     words = ", ".join(f"{coin} x {weight}" for coin, weight in direction.items())
     weights = {coin: prepared.number(weight) for coin, weight in direction.items()}
     with localcontext(CONTEXT):

@@ -12,8 +12,9 @@ from crossmargin.engine.reference import measure
 from crossmargin.model.account import Account
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.market import Market
-from crossmargin.model.profile import RuleNoun, Rules
+from crossmargin.model.profile import Rules
 from crossmargin.model.report import PositionReport
+from crossmargin.model.source import RuleNoun
 
 
 class Never:

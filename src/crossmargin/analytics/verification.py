@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from crossmargin.analytics.threshold import threshold
-from crossmargin.engine.reference import evaluate
+from crossmargin.analytics.threshold import Convention, threshold
+from crossmargin.engine.reporting import evaluate
 from crossmargin.model.account import Account
 from crossmargin.model.market import Market
 from crossmargin.model.profile import Rules
@@ -62,7 +62,7 @@ class Answers:
     def __init__(self, account: Account, market: Market, rules: Rules) -> None:
         self._case = (account, market, rules)
         self._report: Report | None = None
-        self._thresholds: dict[str, Thresholds] = {}
+        self._thresholds: dict[Convention, Thresholds] = {}
 
     @property
     def report(self) -> Report:
@@ -71,10 +71,10 @@ class Answers:
             self._report = evaluate(*self._case, explain=False)
         return self._report
 
-    def thresholds(self, convention: str) -> Thresholds:
+    def thresholds(self, convention: Convention) -> Thresholds:
         """Every threshold under a convention, ``coin`` or ``frozen``."""
         if convention not in self._thresholds:
-            self._thresholds[convention] = threshold(*self._case, convention=convention)  # type: ignore[arg-type]
+            self._thresholds[convention] = threshold(*self._case, convention=convention)
         return self._thresholds[convention]
 
     def find(self, path: str) -> Any:

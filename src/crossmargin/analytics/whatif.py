@@ -17,7 +17,8 @@ from crossmargin.analytics.threshold import Convention, thresholds_of
 from crossmargin.engine.changes import Booked, Books, book, wallet
 from crossmargin.engine.pool import Prepared
 from crossmargin.engine.prepare import prepare
-from crossmargin.engine.reference import PoolState, measure, report
+from crossmargin.engine.reference import PoolState, measure
+from crossmargin.engine.reporting import report
 from crossmargin.engine.rooms import bracket_rooms, removable_rooms, rooms
 from crossmargin.model.account import Account
 from crossmargin.model.change import Change, ChangeRules, Deposit, MovePrice, Transfer, Withdraw

@@ -6,11 +6,12 @@ Exit codes: 0 healthy, 1 internal error, 2 usage or bad input, 3 a warning level
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -204,6 +205,18 @@ for _name in VERBS:
     import_module(f"crossmargin.apps.verbs.{_name}").register(app)
 
 
+def _give_up(error: OSError) -> NoReturn:
+    """A path that cannot be used is bad input (2); what else the system refuses, such as a full disk, is not (1)."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # what standard output still holds fits nowhere: the interpreter would try again as it ends, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    where = "" if error.filename is None else f"{error.filename}: "
+    typer.echo(f"error: {where}{error.strerror or error}", err=True)
+    sys.exit(1 if error.filename is None else 2)
+
+
 def main() -> None:
     """Run the command line; our own errors become one message on standard error and their exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -215,6 +228,8 @@ def main() -> None:
     except CrossmarginError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _give_up(error)
 
 
 if __name__ == "__main__":

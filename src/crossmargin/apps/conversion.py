@@ -52,14 +52,14 @@ def _account(path: Path, on: datetime | None) -> Account:
     return account if "id" in raw else account.model_copy(update={"id": path.stem})
 
 
-def tables_to_book(balances: str | None, positions: str | None, out: Path) -> int:
-    """Two flat tables (CSV or Parquet, one row a balance, one row a position) as one book; returns how many accounts.
+def tables_to_book(balances: str | None, positions: str | None, orders: str | None, out: Path) -> int:
+    """Flat tables (CSV or Parquet, one row a balance, a position, an order) as one book; returns how many accounts.
 
     Raises :class:`AccountError` for a table that cannot be read and for columns that do not fit.
     """
     held = _flat(balances, _BALANCES)
     owned = _flat(positions, _POSITIONS)
-    book = book_from_frames(held, owned)
+    book = book_from_frames(held, owned, None if orders is None else _flat(orders, None))
     write_book(out, book)
     return len(book.account_ids or ())
 

@@ -11,8 +11,8 @@ from crossmargin.apps.page import Section, Table
 from crossmargin.apps.pictures import PICTURES
 from crossmargin.apps.questions import Subject
 from crossmargin.apps.story import killing_sentence
-from crossmargin.apps.tables import shown
-from crossmargin.apps.views import account, market, money, view
+from crossmargin.apps.views import account, market, money, passage, view
+from crossmargin.apps.views.columns import amount
 from crossmargin.model.report import Report
 
 _EVERY = 200
@@ -40,14 +40,14 @@ def pictured(name: str, subject: Any, options: Any) -> dict[str, Any]:
 
 
 def _table(title: str, table: Table) -> dict[str, Any]:
-    return {"title": title, "columns": list(table.columns), "rows": [list(row) for row in table.rows]}
+    return {"title": table.title or title, "columns": list(table.columns), "rows": [list(row) for row in table.rows]}
 
 
 def _words(name: str, subject: Any, answer: Any, sections: list[Section]) -> str:
     from crossmargin.analytics.threshold import threshold
 
     if name in ("evaluate", "threshold", "explain"):
-        from crossmargin.engine.reference import evaluate
+        from crossmargin.engine.reporting import evaluate
 
         return killing_sentence(evaluate(*subject.case, explain=False), threshold(*subject.case))
     if name == "reverse-stress":
@@ -79,7 +79,7 @@ def _thresholds(_subject: Any, found: Any) -> list[Section]:
 
 
 def _explained(subject: Subject, _answer: Any) -> list[Section]:
-    from crossmargin.engine.reference import evaluate
+    from crossmargin.engine.reporting import evaluate
 
     report = evaluate(*subject.case)
     return [account.standing(report), account.lines(report), account.sources(subject.case.rules)]
@@ -107,12 +107,12 @@ def _replayed(_subject: Any, answer: Any) -> list[Section]:
         for point in run.points[::thin]:
             rows.append(
                 [
-                    f"{run.profile}, {run.mode}",
+                    passage.named(run),
                     f"{point.time:%Y-%m-%d %H:%M}",
                     *map(_number, (point.equity, point.headroom)),
                 ]
             )
-    ends = [f"{run.profile}, {run.mode}: {_end(run)}." for run in runs]
+    ends = [f"{passage.named(run)}: {_end(run)}." for run in runs]
     table = Table(columns=("run", "time", "equity", "headroom"), rows=rows, words=frozenset({"run"}))
     return [
         Section(title="Through this history", text=" ".join(ends), figures=figures.through_time(runs), tables=[table])
@@ -126,7 +126,7 @@ def _end(run: Any) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "unknown" if value is None else shown(Decimal(repr(value)))
+    return amount(None if value is None else Decimal(repr(value)))
 
 
 _SECTIONS: Mapping[str, Callable[[Any, Any], list[Section]]] = {

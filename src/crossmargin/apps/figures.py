@@ -42,6 +42,9 @@ def to_plotly(spec: Spec) -> Any:
     return Figure(spec)
 
 
+_AXIS: Spec = {"zeroline": False, "automargin": True, "separatethousands": True}
+
+
 def layout(title: str, x: str = "", y: str = "", **more: Any) -> Spec:
     """The common layout: a title that says what is seen, quiet axes, room for the legend."""
     base: Spec = {
@@ -52,8 +55,8 @@ def layout(title: str, x: str = "", y: str = "", **more: Any) -> Spec:
         "height": 340,
         "hovermode": "closest",
         "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
-        "xaxis": {"title": {"text": x}, "zeroline": False, "automargin": True},
-        "yaxis": {"title": {"text": y}, "zeroline": False, "automargin": True},
+        "xaxis": {"title": {"text": x}, **_AXIS},
+        "yaxis": {"title": {"text": y}, **_AXIS},
     }
     for key, value in more.items():
         base[key] = {**base[key], **value} if isinstance(base.get(key), dict) and isinstance(value, dict) else value
@@ -85,6 +88,7 @@ def equity_curve(found: Curve) -> Spec:
             f"move of {found.coin}",
             found.currency,
             xaxis={"tickformat": "+.2~%"},
+            legend={"y": 1.1},  # above the moves that are written at the thresholds
             shapes=[_upright(at, {"color": RED, "dash": "dot"}) for at in inside]
             + [_upright(0.0, {"color": GREY, "width": 1})],
             annotations=[
@@ -115,6 +119,7 @@ def distances(found: Thresholds) -> Spec:
     rows = sorted((row for row in rows if near(row) < math.inf), key=near)[:MOST_BARS]
     names = [name for name, _, _ in rows]
     far = max((number(up.distance) or 0.0 for _, _, up in rows), default=0.0)
+    reach = 1.05 * max((abs(number(end.distance) or 0.0) for _, *ends in rows for end in ends), default=1.0)
     return {
         "data": [
             _bar("falls", names, [number(down.distance) for _, down, _ in rows], RED),
@@ -123,7 +128,7 @@ def distances(found: Thresholds) -> Spec:
         "layout": _lying(
             # a rise has no end: what lies beyond the edge runs out of the picture and is in the table
             "How far until liquidation", "move of the price" + (", cut at +300 %" if far > 3 else ""), names,
-            barmode="overlay", xaxis={"tickformat": "+.2~%", "range": [-1.02, min(max(far * 1.05, 1.0), 3.0)]},
+            barmode="overlay", xaxis={"tickformat": "+.2~%", "range": [-min(reach, 1.02), min(reach, 3.0)]},
         ),
     }  # fmt: skip
 
@@ -176,9 +181,14 @@ def waterfall(line: Line, pool: PoolReport) -> Spec:
                 "decreasing": {"marker": {"color": RED}},
                 "totals": {"marker": {"color": BLUE}},
                 "connector": {"line": {"width": 1, "color": GREY}},
+                "texttemplate": "%{delta:,.2f}",
+                "textposition": "outside",
+                "cliponaxis": False,
             }
         ],
-        "layout": layout(f"From balances to headroom: {pool.name}", "", pool.currency, showlegend=False),
+        "layout": layout(
+            f"From balances to headroom: {pool.name}", "", pool.currency, showlegend=False, xaxis={"showgrid": False}
+        ),
     }
 
 
@@ -233,14 +243,15 @@ def grid(
                 "zmin": -limit,
                 "zmax": limit,
                 "colorscale": [[0, RED], [0.5, "#f2f2f2"], [1, BLUE]],
-                "colorbar": {"title": {"text": unit}},
+                "colorbar": {"title": {"text": unit}, "thickness": 14},
             },
             {
                 "type": "contour",
                 **common,
-                "contours": {"start": 0, "end": 0, "coloring": "lines"},
-                "colorscale": [[0, "#222"], [1, "#222"]],
-                "line": {"width": 2},
+                "contours": {"start": 0, "end": 0, "coloring": "none"},
+                "line": {"width": 2, "color": "#222"},
+                "name": "headroom 0",
+                "showlegend": True,
                 "showscale": False,
                 "hoverinfo": "skip",
             },
@@ -368,7 +379,10 @@ def walk(found: Cascade) -> Sequence[Spec]:
             for name, colour, values in heights
         ]
         title = f"After each step of the liquidation of {pool}"
-        drawn.append({"data": data, "layout": layout(title, "", steps[0][1].currency, barmode="group")})
+        drawn.append({"data": data, "layout": layout(
+            title, "", steps[0][1].currency, barmode="group", bargap=max(0.2, 0.8 - 0.1 * len(steps)),
+            xaxis={"showgrid": False},
+        )})  # fmt: skip
     return drawn
 
 
@@ -380,7 +394,7 @@ def through_time(found: Sequence[Run]) -> Sequence[Spec]:
         for run, colour in zip(found, (BLUE, ORANGE, GREEN, RED, SKY, PINK), strict=False):
             times = [point.time.isoformat() for point in run.points]
             values = [getattr(point, name) for point in run.points]
-            label = f"{run.profile}, {run.mode}"
+            label = f"{run.profile}, {run.mode.replace('_', ' ')}"
             data.append(
                 {"type": "scatter", "mode": "lines", "name": label, "x": times, "y": values, "line": {"color": colour}}
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -15,6 +16,9 @@ from crossmargin.errors import AccountError, Fault, ProfileError
 if TYPE_CHECKING:
     from crossmargin.apps.questions import Options, Subject
     from crossmargin.files.accounts import Case
+    from crossmargin.model.account import Account
+    from crossmargin.model.market import Market
+    from crossmargin.model.profile import Rules
 
     T = TypeVar("T", bound=Options)
 
@@ -27,6 +31,29 @@ On = Annotated[
     str | None,
     typer.Option("--on", metavar="DATE", help="Use the rules in force on this date (2025-09-02), not as_of."),
 ]
+OtherRules = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="PROFILE[@DATE]", help="Also by these rules, or by its own of another @DATE."),
+]
+OtherCoins = Annotated[
+    str | None, typer.Option("--others", metavar="FRACTION", help="In it, the move of every coin not named.")
+]
+ScenarioFile = Annotated[
+    str | None,
+    typer.Option("--scenarios", metavar="FILE", help="Scenarios from a TOML, JSON, CSV or Parquet file."),
+]
+Historical = Annotated[
+    bool, typer.Option("--historical", help="The days of falling markets that ship with crossmargin.")
+]
+
+
+class Mode(StrEnum):
+    """The margin modes under which an account can be judged."""
+
+    as_held = "as_held"
+    cross = "cross"
+    isolated = "isolated"
+    hedged_cross = "hedged_cross"
 
 
 def read_case(file: str, profile: str | None, on: str | None) -> Case:
@@ -85,18 +112,18 @@ def print_json(value: Any) -> None:
 
 def write_page(path: Path, text: str) -> None:
     """Write a page whole or not at all, and say so."""
-    part = path.with_name(path.name + ".part")
+    part = Path(f"{path}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
     typer.echo(f"{path}: {len(text) / 1e6:.1f} MB")
 
 
-def exit_code(case: Case, *, unknown: bool = False) -> int:
+def exit_code(case: tuple[Account, Market, Rules], *, unknown: bool = False) -> int:
     """The exit code of a question about an account: 4 where it is liquidatable as it stands, 5 on unknown, else 0.
 
     What would be is no verdict: a warning level has a code of its own only where the account itself is judged.
     """
-    from crossmargin.engine.reference import evaluate
+    from crossmargin.engine.reporting import evaluate
 
     liquidatable = evaluate(*case, explain=False).status == "liquidation"
     return 4 if liquidatable else 5 if unknown else 0

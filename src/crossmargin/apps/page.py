@@ -28,6 +28,7 @@ p.dim, footer { color: var(--dim); } nav a { margin-right: 1rem; white-space: no
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .25rem .75rem .25rem 0; text-align: right; white-space: nowrap;
          border-bottom: 1px solid var(--line); }
+caption { text-align: left; font-weight: 600; padding-bottom: .25rem; }
 th { color: var(--dim); font-weight: 500; vertical-align: bottom; } th:first-child, td:first-child { text-align: left; }
 td.words, th.words { text-align: left; white-space: normal; } summary { cursor: pointer; color: var(--dim); }
 a { color: inherit; } .figure { width: 100%; }
@@ -59,6 +60,8 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: frozenset[str] = frozenset()
+    title: str = ""
+    """What tells it from the other tables of its section."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,4 +126,5 @@ def table_html(table: Table) -> str:
         )
 
     head = row("th", [column.replace("_", " ") for column in table.columns])
-    return f'<div class="scroll"><table>{head}{"".join(row("td", cells) for cells in table.rows)}</table></div>'
+    name = f"<caption>{escape(table.title)}</caption>" if table.title else ""
+    return f'<div class="scroll"><table>{name}{head}{"".join(row("td", cells) for cells in table.rows)}</table></div>'

@@ -92,7 +92,7 @@ class EvaluateOptions(Options):
 
 def evaluate(subject: Subject, options: EvaluateOptions) -> Any:
     """Judge an account: equity, initial and maintenance margin, headroom, ratio and status."""
-    from crossmargin.engine.reference import evaluate as judge
+    from crossmargin.engine.reporting import evaluate as judge
 
     return judge(*subject.case, explain=options.lines)
 
@@ -100,7 +100,7 @@ def evaluate(subject: Subject, options: EvaluateOptions) -> Any:
 def explain(subject: Subject, _options: NoOptions) -> Any:
     """Show where headroom comes from: the tree of figures down to inputs, each with its rule and source."""
     from crossmargin.apps.verbs.venues import sources_of
-    from crossmargin.engine.reference import evaluate as judge
+    from crossmargin.engine.reporting import evaluate as judge
 
     return {"lines": judge(*subject.case).lines, "sources": sources_of(subject.case.rules)}
 
@@ -249,12 +249,13 @@ class HedgeOptions(Options):
 def hedge(subject: Subject, options: HedgeOptions) -> Any:
     """Say what each position needs, what trades would free (--trade), and which hedge restores a target (--use)."""
     from crossmargin.analytics import hedge as ask
+    from crossmargin.analytics.best_hedge import best_hedge
 
     if options.trade:
         return ask.hedge(*subject.case, options.trade, leverage=options.leverage)
     if options.use:
         target = {name: getattr(options, name) for name in ("headroom", "distance", "pool", "by", "leverage")}
-        return {"choices": ask.best_hedge(*subject.case, options.use, **target)}
+        return {"choices": best_hedge(*subject.case, options.use, **target)}
     return {"requirements": ask.requirements(*subject.case), "pairs": ask.neutral_pairs(*subject.case)}
 
 

@@ -73,7 +73,7 @@ def page(case: Case, *, history: Mapping[str, Sequence[float]] | None = None) ->
     be answered says so in its section.
     """
     from crossmargin.analytics.threshold import threshold
-    from crossmargin.engine.reference import evaluate
+    from crossmargin.engine.reporting import evaluate
 
     script = plotly_script()
     report, found = evaluate(*case), threshold(*case)

@@ -54,7 +54,7 @@ class Summary:
 
 def summary(case: Case, *, id: str, title: str = "") -> Summary:
     """An account in one line. Raises as :func:`crossmargin.evaluate` does; thresholds that fail are not known."""
-    from crossmargin.engine.reference import evaluate
+    from crossmargin.engine.reporting import evaluate
     from crossmargin.files.profiles import load_profile
 
     report = evaluate(*case, explain=False)

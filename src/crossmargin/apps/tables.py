@@ -18,8 +18,9 @@ from crossmargin.apps.sparks import bar, spark
 from crossmargin.files.conformance import ConformanceCase
 from crossmargin.files.profiles import load_profile
 from crossmargin.model.number import plain
-from crossmargin.model.profile import Profile, Rules, Slot
+from crossmargin.model.profile import Profile, Rules
 from crossmargin.model.report import Crossing, Line, Report, ShockThreshold, Thresholds
+from crossmargin.model.source import Slot
 
 
 class _Console(Console):

@@ -15,10 +15,11 @@ from pydantic import AfterValidator, Field, InstanceOf, TypeAdapter, ValidationE
 
 from crossmargin.errors import AccountError, CrossmarginError, Fault
 from crossmargin.model.account import ContractSymbol, MarginMode, PositionSide, Quantity
+from crossmargin.model.brackets import AssetRule, InstrumentRule
 from crossmargin.model.market import Instant
 from crossmargin.model.noun import Noun, faults_of
 from crossmargin.model.number import FundingRate, Leverage, NonNegative, Positive, Rate, plain
-from crossmargin.model.profile import AssetRule, InstrumentRule, Rules
+from crossmargin.model.profile import Rules
 
 CODES = (
     "duplicate",  # the name is taken

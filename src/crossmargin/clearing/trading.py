@@ -26,7 +26,8 @@ from crossmargin.errors import CommandRejected
 from crossmargin.model.account import Account, Balance, MarginMode, OpenOrder, Position
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.noun import made
-from crossmargin.model.profile import Burn, Rules
+from crossmargin.model.profile import Rules
+from crossmargin.model.slots import Burn
 
 _ZERO = Decimal(0)
 

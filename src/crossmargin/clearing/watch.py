@@ -29,7 +29,8 @@ from crossmargin.engine.rooms import tightest
 from crossmargin.errors import CrossmarginError
 from crossmargin.model.account import Account, Position
 from crossmargin.model.instrument import parse_symbol
-from crossmargin.model.profile import Rules, Slots
+from crossmargin.model.profile import Rules
+from crossmargin.model.slots import Slots
 
 _SPARE = 1.01
 _WIDEST = 0.1

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Bytes, Codes, Floats, Offsets, Reason, frozen
-from crossmargin.engine.orders import Resting, bind_orders, charge_orders, reason_of, with_rows
+from crossmargin.engine.orders import (
+    NO_ORDERS,
+    Resting,
+    bind_orders,
+    charge_orders,
+    held_by_orders,
+    reason_of,
+    with_rows,
+)
+from crossmargin.engine.prices import Rates
 from crossmargin.engine.rows import (
     AT_BANKRUPTCY,
     AT_ENTRY,
@@ -37,7 +46,7 @@ from crossmargin.engine.rows import (
     count_lines,
     fill_lines,
 )
-from crossmargin.engine.tables import ISOLATED, SHARED, Tables, compile_rules
+from crossmargin.engine.tables import ISOLATED, SHARED, Tables, compile_rules, fee_in_table
 from crossmargin.model.profile import Rules
 
 CHUNK = 16_384
@@ -58,7 +67,9 @@ def in_chunks(count: int, work: Callable[[int, int], None], threads: int | None 
 
 class Pools(NamedTuple):
     """A bound book. Per pool: ``start`` into holdings, ``law``, ``reason``, ``purse``. Per holding: ``position_start``,
-    ``asset``, ``cash`` (amount and the bonus that counts), ``counts``, ``fixed`` (required whatever the price).
+    ``asset``, ``cash`` (amount and the bonus that counts), ``counts``, ``fixed`` (required whatever the price),
+    ``ordered`` and ``ordered_gross`` (what orders hold whatever the price, and the sum of its terms; empty unless bound
+    for ticks).
     Per position: ``instrument``, ``size``, ``charged`` (what the maintenance table is applied to), ``entry`` (the
     transformed entry price), ``leverage``, ``fee`` and ``initial_fee`` (the fees to close that maintenance
     and initial margin hold), ``held`` (required whatever the price, ``fee`` included).
@@ -73,6 +84,8 @@ class Pools(NamedTuple):
     cash: Floats
     counts: NDArray[np.bool_]
     fixed: Floats
+    ordered: Floats
+    ordered_gross: Floats
     instrument: Codes
     size: Floats
     charged: Floats
@@ -158,7 +171,7 @@ def _rule(rules: Rules, law: int) -> _Rule:
         counted=_COUNTED.get(slot.key, _BY_COINS),
         scope=NET if slot.scope == "net" else _WITHOUT_ORDERS.get(slot.orders, _SCOPE[slot.scope]),
         at_entry=at_entry,
-        close_fee=_FEE[slot.close_fee],
+        close_fee=NO_FEE if fee_in_table(slots) else _FEE[slot.close_fee],
         initial_fee=_FEE[slots.initial_margin.close_fee],
         closing_rate=None if slot.close_fee_rate is None else float(slot.close_fee_rate),
         needs_bankruptcy="bankruptcy" in (slot.close_fee, slots.initial_margin.close_fee),
@@ -166,8 +179,11 @@ def _rule(rules: Rules, law: int) -> _Rule:
     )
 
 
-def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bound:
+def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None, ticking: bool = False) -> Bound:
     """Bind a book to a profile (or to its compiled tables).
+
+    ``ticking``: for who goes from tick to tick; every order gets a row, so that its price is watched, and each holding
+    what its orders hold, which must move with no price (:func:`crossmargin.engine.orders.steady`).
 
     Raises :class:`UnsupportedRule` for a profile that cannot be compiled. A row that cannot be judged gets its reason.
     """
@@ -183,7 +199,7 @@ def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bo
     closing_rate = frozen([taker if rule.closing_rate is None else none + rule.closing_rate for rule in laws])
     codes = [rule._replace(closing_rate=0.0) for rule in laws]  # one type for the kernel
     given = book
-    book, standing_in = with_rows(book, slots)
+    book, standing_in = with_rows(book, slots, every=ticking)
     counts = np.empty(book.holdings, np.bool_)
     columns = {name: np.empty(book.positions) for name in ("size", "entry", "charged")}
     columns |= {name: np.zeros(book.positions) for name in ("fee", "initial_fee", "held")}
@@ -213,6 +229,12 @@ def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bo
     if resting is not None and slots.maintenance_margin.orders != "none":
         net = slots.maintenance_margin.scope == "net"
         charge_orders(book, resting, columns["size"], columns["charged"], net=net)
+    ordered = NO_ORDERS, NO_ORDERS
+    if ticking:
+        unpriced = frozen(np.full(len(tables.instruments), np.nan))
+        nothing = frozen(np.zeros(book.holdings))
+        still = Rates(unpriced, NO_ORDERS, NO_ORDERS, NO_ORDERS)
+        ordered = (nothing, nothing) if resting is None else held_by_orders(resting, tables, still, book.holdings)
     law = book.isolated.astype(np.uint8)
     if tables.unified:
         start, purse = book.holding_start, np.arange(book.purses)
@@ -238,6 +260,8 @@ def bind(book: Book, rules: Rules | Tables, *, threads: int | None = None) -> Bo
             cash=frozen(cash),
             counts=frozen(counts, np.bool_),
             fixed=frozen(fixed),
+            ordered=ordered[0],
+            ordered_gross=ordered[1],
             instrument=book.instrument,
             leverage=book.leverage,
             **{name: frozen(column) for name, column in columns.items()},

@@ -10,7 +10,7 @@ So the same book is judged under any profile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
@@ -259,17 +259,17 @@ class Book:
         holdings, holding_start = _children(self.holding_start, purses)
         positions, position_start = _children(self.position_start, holdings)
         orders, order_start = _children(self.order_start, holdings)
-        index = {"holding_start": holding_start, "position_start": position_start, "order_start": order_start}
+        columns = {"holding_start": holding_start, "position_start": position_start, "order_start": order_start}
         for name in _TYPES:
             if name in ("account", "isolated", "open_orders"):
-                index[name] = getattr(self, name)[purses]
+                columns[name] = getattr(self, name)[purses]
             elif name in ("asset", "amount", "bonus_credit", "use_as_collateral"):
-                index[name] = getattr(self, name)[holdings]
-            elif name.startswith("order_") and name not in index:
-                index[name] = getattr(self, name)[orders]
-            elif name not in index:
-                index[name] = getattr(self, name)[positions]
-        return replace(self, **index)  # type: ignore[arg-type]
+                columns[name] = getattr(self, name)[holdings]
+            elif name.startswith("order_") and name not in columns:
+                columns[name] = getattr(self, name)[orders]
+            elif name not in columns:
+                columns[name] = getattr(self, name)[positions]
+        return self.with_columns(columns)
 
     def without_orders(self) -> Book:
         """The same book with its orders marked instead of held: what depends on them is then unknown.
@@ -283,7 +283,15 @@ class Book:
         counts = np.concatenate([[0], np.cumsum(held)])
         marked = counts[self.holding_start[1:]] > counts[self.holding_start[:-1]]
         none = {name: np.empty(0, _TYPES[name]) for name in ("order_start", "order_instrument", *_ORDER)}
-        return replace(self, open_orders=self.open_orders | marked, **none)  # type: ignore[arg-type]
+        return self.with_columns({"open_orders": self.open_orders | marked, **none})
+
+    def with_columns(self, columns: Mapping[str, NDArray[Any]]) -> Book:
+        """The same names of accounts, instruments and assets over other columns, by the names of the fields.
+
+        Raises :class:`AccountError` where they do not fit the rest.
+        """
+        given: dict[str, Any] = dict(columns)
+        return replace(self, **given)
 
     def equals(self, other: Book) -> bool:
         """Whether two books have the same rows under the same names, bit for bit; unknown equals unknown."""

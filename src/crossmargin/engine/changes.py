@@ -157,6 +157,13 @@ def _order(books: Books, change: Order) -> Booked:
     at = len(books.account.positions) if index is None else index
     position = position.model_copy(update={"position_side": change.position_side, "margin_mode": mode})
     if mode == "cross":
+        slots = books.rules.slots
+        if position.leverage is None and "bankruptcy" in (
+            slots.maintenance_margin.close_fee,
+            slots.initial_margin.close_fee,
+        ):
+            why = "is missing; {} holds the fee to close at the bankruptcy price that leverage sets"
+            raise _fault(change, "leverage", "", why.format(books.rules.profile))
         return booked._replace(books=_with_position(booked.books, at, position))
     margin = position.isolated_margin or _ZERO
     brought = change.isolated_margin

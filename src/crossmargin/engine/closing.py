@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Any, NamedTuple
 
 from crossmargin.engine import formulas
@@ -21,13 +21,16 @@ from crossmargin.errors import AccountError, Fault, UnsupportedRule
 from crossmargin.model.account import Account, Balance, Pocket, Position
 from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
-from crossmargin.model.profile import Liquidation, Rules
+from crossmargin.model.profile import Rules
+from crossmargin.model.programme import Liquidation
 
 Num = Any
 _ZERO, _ONE = Decimal(0), Decimal(1)
 _CENT = Decimal(1).scaleb(-18)
 _TRACE = Decimal(1).scaleb(-28)
 _LOT = Decimal(1).scaleb(-8)
+_WIDE = Context(prec=100)
+"""Rounds whatever figure the judge's context can hold: its digits before the point and 28 after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +87,10 @@ class Held(NamedTuple):
     def price_of(self, value: Num) -> Decimal | None:
         """The price at which the whole position has a value; None where no finite price gives it."""
         size = abs(self.leg.size)
-        if not self.exposure.inverse:
-            return money(value / size)  # type: ignore[no-any-return]
-        return money(size / value) if value else None
+        if self.exposure.inverse and not value:
+            return None
+        price: Decimal = money(size / value if self.exposure.inverse else value / size)
+        return price
 
 
 class View(NamedTuple):
@@ -169,12 +173,13 @@ def money(value: Num, rounding: str = ROUND_HALF_EVEN) -> Num:
     if isinstance(value, Ray):
         return value
     # what only 50 digits of working precision have left over is not an amount
-    return value.quantize(_TRACE, rounding=ROUND_HALF_EVEN).quantize(_CENT, rounding=rounding)
+    trace = value.quantize(_TRACE, rounding=ROUND_HALF_EVEN, context=_WIDE)
+    return trace.quantize(_CENT, rounding=rounding, context=_WIDE)
 
 
 def lots(quantity: Decimal, rounding: str) -> Decimal:
     """A quantity in steps of 1e-8 contracts."""
-    return quantity.quantize(_LOT, rounding=rounding)
+    return quantity.quantize(_LOT, rounding=rounding, context=_WIDE)
 
 
 def with_money(account: Account, changes: Mapping[str, Num]) -> Account:

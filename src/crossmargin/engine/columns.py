@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
@@ -102,3 +103,8 @@ def frozen(values: ArrayLike, dtype: Any = np.float64) -> NDArray[Any]:
         array = array.view()
         array.flags.writeable = False
     return array
+
+
+def number(value: Decimal | None, default: float = np.nan) -> float:
+    """A number as a column holds it; one that is missing is NaN, or the default."""
+    return default if value is None else float(value)

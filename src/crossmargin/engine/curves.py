@@ -18,9 +18,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from crossmargin.engine import formulas
+from crossmargin.engine.path import Path
 from crossmargin.engine.pool import Asset, Exposure, Pool
 from crossmargin.engine.ray import Line, Ray
-from crossmargin.engine.reference import Path, PoolState, standing
+from crossmargin.engine.reference import PoolState, standing
 from crossmargin.errors import UnsupportedRule
 
 Num = Any

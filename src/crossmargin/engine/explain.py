@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from crossmargin.model.profile import Rules, Slot
+from crossmargin.engine.pool import Exposure, Leg, Pool
+from crossmargin.engine.reference import AssetState, PoolState
+from crossmargin.model.profile import Rules
 from crossmargin.model.report import Line
-
-if TYPE_CHECKING:
-    from crossmargin.engine.pool import Exposure, Leg, Pool
-    from crossmargin.engine.reference import AssetState, PoolState
+from crossmargin.model.source import Slot
 
 Num = Any
 

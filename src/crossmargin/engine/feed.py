@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.engine.book import Book, decimal
 from crossmargin.engine.columns import Codes, Floats, frozen
-from crossmargin.engine.tables import Prices, Rates, Tables, price_transform, quoted, rates_of, usable
+from crossmargin.engine.prices import Prices, Rates, price_transform, quoted, rates_of, usable
+from crossmargin.engine.tables import Tables
 from crossmargin.engine.ticking import Moves, Now
 from crossmargin.errors import AccountError, Fault
 from crossmargin.model.instrument import CASH
@@ -169,6 +170,8 @@ class Feed:
         tables, price = self.tables, self.now.price
         held = range(int(book.holding_start[row]), int(book.holding_start[row + 1]))
         owned = slice(int(book.position_start[held.start]), int(book.position_start[held.stop]))
+        resting = slice(int(book.order_start[held.start]), int(book.order_start[held.stop]))
+        contracts = {*book.instrument[owned].tolist(), *book.order_instrument[resting].tolist()}
         assets = sorted({*book.asset[held.start : held.stop].tolist(), tables.reference})
         quotes = [code for code in assets if self.quoted[code]]
 
@@ -177,7 +180,7 @@ class Feed:
 
         return Market.model_construct(
             as_of=_EPOCH,
-            mark_price=table(sorted(set(book.instrument[owned].tolist())), tables.instruments, 0),
+            mark_price=table(sorted(contracts), tables.instruments, 0),
             index_price=table([c for c in assets if self.indexed[c]], tables.assets, self.instruments),
             bid_rate=table(quotes, tables.assets, self.instruments + self.assets),
             ask_rate=table(quotes, tables.assets, self.instruments + 2 * self.assets),

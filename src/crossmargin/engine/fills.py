@@ -15,7 +15,7 @@ from crossmargin.errors import AccountError, Fault
 from crossmargin.model.account import Balance, Position
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.number import CONTEXT
-from crossmargin.model.profile import Bonus, Burn
+from crossmargin.model.slots import Bonus, Burn
 
 Num = Any
 _DIGITS = Decimal(1).scaleb(-18)

@@ -3,7 +3,8 @@
 The nested table has one row a purse: ``account``, ``isolated``, ``open_orders``, ``holdings``; a holding is
 ``asset, amount, bonus_credit, use_as_collateral, positions`` and, where the book has some, ``orders``; a position
 ``symbol, quantity, entry_price, leverage``, an order ``symbol, quantity, price, leverage, reduce_only``.
-The flat form is two frames as most systems export them: balances and positions, one row each, joined by ``account``.
+The flat form is frames as most systems export them: balances, positions and, if there are some, orders, one row each,
+joined by ``account``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _POSITION = ("symbol", "quantity", "entry_price", "leverage")
 _ORDER = ("symbol", "quantity", "price", "leverage", "reduce_only")
 _BALANCES = {"account", "asset", "wallet_balance", "bonus_credit", "accrued_interest", "use_as_collateral"}
 _POSITIONS = {"account", "symbol", "quantity", "entry_price", "leverage", "margin_mode", "isolated_margin"}
+_ORDERS = {"account", *_ORDER}
 
 
 def arrow() -> Any:
@@ -233,54 +235,65 @@ def _flags(column: Any, where: str) -> NDArray[np.bool_]:
 # flat -----------------------------------------------------------------------------------------------------------------
 
 
-def book_from_frames(balances: Any, positions: Any) -> Book:
-    """The book of two flat frames (pandas, polars, Arrow): what a system exports, one row a balance and a position.
+def book_from_frames(balances: Any, positions: Any, orders: Any = None) -> Book:
+    """The book of flat frames (pandas, polars, Arrow): what a system exports, one row a balance, a position, an order.
 
     ``balances``: account, asset, wallet_balance and, if they are there, bonus_credit, accrued_interest,
     use_as_collateral. ``positions``: account, symbol, quantity, entry_price and, if they are there, leverage,
-    margin_mode, isolated_margin. Raises :class:`AccountError` for missing or unknown columns and for symbols that
-    cannot be read.
+    margin_mode, isolated_margin. ``orders`` (None = there are none): account, symbol, quantity (below 0 sells), price
+    and, if they are there, leverage, reduce_only; they rest on the shared purse. Raises :class:`AccountError` for
+    missing or unknown columns and for symbols that cannot be read.
     """
     pa = arrow()
-    held, owned = (t if isinstance(t, pa.Table) else pa.table(t) for t in (balances, positions))
+    if orders is None:
+        texts, numbers = dict.fromkeys(("account", "symbol"), pa.string()), dict.fromkeys(_ORDER[1:3], pa.float64())
+        orders = pa.schema({**texts, **numbers}).empty_table()
+    held, owned, rested = (t if isinstance(t, pa.Table) else pa.table(t) for t in (balances, positions, orders))
     for frame, known, needed in (
         (held, _BALANCES, {"account", "asset", "wallet_balance"}),
         (owned, _POSITIONS, {"account", "symbol", "quantity", "entry_price"}),
+        (rested, _ORDERS, {"account", "symbol", "quantity", "price"}),
     ):
         _require(frame.column_names, needed, "frames")
         unknown = sorted(set(frame.column_names) - known)
         if unknown:
             why = f"is not a known column; known are {', '.join(sorted(known))}"
             raise AccountError("frames", [Fault(name, "", why) for name in unknown])
-    return _Flat(pa, held, owned).book()
+    return _Flat(pa, held, owned, rested).book()
 
 
 class _Flat:
-    """Two flat frames on their way into compressed rows."""
+    """Flat frames on their way into compressed rows."""
 
-    def __init__(self, pa: Any, held: Any, owned: Any) -> None:
+    def __init__(self, pa: Any, held: Any, owned: Any, rested: Any) -> None:
         self.pa = pa
         self.held = held
         self.owned = owned
-        both = pa.chunked_array(
-            [*self._text(held, "account").chunks, *self._text(owned, "account").chunks], pa.string()
-        ).combine_chunks()
-        codes, self.ids = _codes(pa, _one(pa, both), "account")
-        self.held_account, self.owned_account = codes[: len(held)], codes[len(held) :]
-        self.instrument, self.instruments = _codes(pa, _one(pa, self._text(owned, "symbol")), "symbol")
-        asset, assets = _codes(pa, _one(pa, self._text(held, "asset")), "asset")
+        self.rested = rested
+        account, self.ids = self._named("account", held, owned, rested)
+        ends = np.cumsum([len(held), len(owned)])
+        self.held_account, self.owned_account, self.rested_account = np.split(account, ends)
+        instrument, self.instruments = self._named("symbol", owned, rested)
+        self.instrument, self.ordered = np.split(instrument, [len(owned)])
+        self.asset, assets = self._named("asset", held)
         faults, settles = [], []
-        for name in self.instruments:
+        for code, name in enumerate(self.instruments):
             try:
                 settles.append(parse_symbol(name).settle)
             except ValueError as error:
-                faults.append(Fault("positions.symbol", name, str(error)))
+                table = "positions" if code in self.instrument else "orders"
+                faults.append(Fault(f"{table}.symbol", name, str(error)))
         if faults:
             raise AccountError("frames", faults)
         self.assets = list(dict.fromkeys([*assets, *settles]))
         place = {name: code for code, name in enumerate(self.assets)}
-        self.asset = asset
-        self.settle = np.array([place[name] for name in settles] or [0], np.int64)[self.instrument]
+        settle = np.array([place[name] for name in settles] or [0], np.int64)
+        self.settle, self.order_settle = settle[self.instrument], settle[self.ordered]
+
+    def _named(self, name: str, *frames: Any) -> tuple[NDArray[np.int32], list[str]]:
+        """The names in one column of some frames, one after another, as codes."""
+        chunks = [chunk for frame in frames for chunk in self._text(frame, name).chunks]
+        return _codes(self.pa, _one(self.pa, self.pa.chunked_array(chunks, self.pa.string())), name)
 
     def _text(self, frame: Any, name: str) -> Any:
         _stated(frame.column(name), name, "frames")
@@ -302,9 +315,17 @@ class _Flat:
                 raise AccountError("frames", [Fault("positions.margin_mode", mode, why) for mode in unknown])
             isolated = np.array([mode == "isolated" for mode in modes.to_pylist()], np.bool_)
         cross = ~isolated
-        # shared holdings: every balance, and every settle asset of a position; then one pocket a position
+        # shared holdings: every balance, and every settle asset of a position or order; then one pocket a position
+        reduces = np.zeros(len(self.rested), np.bool_)
+        if "reduce_only" in self.rested.column_names:
+            reduces = _flags(_one(self.pa, self.rested.column("reduce_only")), "reduce_only")
+        below = self.rested_account * width + self.order_settle
         wanted = np.concatenate(
-            [self.held_account * width + self.asset, (self.owned_account * width + self.settle)[cross]]
+            [
+                self.held_account * width + self.asset,
+                (self.owned_account * width + self.settle)[cross],
+                below[~reduces],
+            ]
         )
         shared, row_of = np.unique(wanted, return_inverse=True)
         amount, bonus = np.zeros(len(shared)), np.zeros(len(shared))
@@ -321,7 +342,7 @@ class _Flat:
         shared_accounts = len(purse_account) - len(pockets)
         per_purse = np.concatenate([np.unique(shared // width, return_counts=True)[1], np.ones(len(pockets), np.int64)])
         holding = np.empty(len(owned), np.int64)
-        holding[cross] = row_of[len(held) :]
+        holding[cross] = row_of[len(held) : len(held) + np.count_nonzero(cross)]
         holding[pockets] = len(shared) + np.arange(len(pockets))
         order = np.lexsort((self.instrument, holding))
         margin = self._number(owned, "isolated_margin", np.nan)
@@ -343,7 +364,25 @@ class _Flat:
             quantity=self._number(owned, "quantity", np.nan)[order],
             entry_price=self._number(owned, "entry_price", np.nan)[order],
             leverage=self._number(owned, "leverage", np.nan)[order],
+            **self._orders(shared, below, reduces, holdings),
         )
+
+    def _orders(
+        self, shared: NDArray[np.int64], below: NDArray[np.int64], reduces: NDArray[np.bool_], holdings: int
+    ) -> dict[str, NDArray[Any]]:
+        """The columns of orders; a reduce-only one that settles where the account has nothing else is left out."""
+        place = np.minimum(np.searchsorted(shared, below), max(len(shared) - 1, 0))
+        there = np.flatnonzero(shared[place] == below) if len(shared) else np.empty(0, np.int64)
+        rows = there[np.argsort(place[there], kind="stable")]
+        counts = np.bincount(place[rows], minlength=holdings)
+        return {
+            "order_start": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            "order_instrument": self.ordered[rows],
+            "order_quantity": self._number(self.rested, "quantity", np.nan)[rows],
+            "order_price": self._number(self.rested, "price", np.nan)[rows],
+            "order_leverage": self._number(self.rested, "leverage", np.nan)[rows],
+            "order_reduce_only": reduces[rows],
+        }
 
 
 def _one(pa: Any, column: Any) -> Any:

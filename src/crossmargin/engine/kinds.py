@@ -14,7 +14,8 @@ from typing import Any
 
 from crossmargin.engine import formulas
 from crossmargin.errors import UnsupportedRule
-from crossmargin.model.profile import AssetRule, Bracket, Collateral, MaintenanceMargin, Scenarios, Slots
+from crossmargin.model.brackets import AssetRule, Bracket
+from crossmargin.model.slots import Collateral, MaintenanceMargin, Scenarios, Slots
 
 Num = Any
 Convert = Callable[[Decimal], Num]

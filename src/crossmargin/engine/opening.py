@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from crossmargin.engine import formulas
 from crossmargin.engine.pool import Exposure, Num, Order
-from crossmargin.model.profile import Slots
+from crossmargin.model.slots import Slots
 
 
 def order_margin(exposure: Exposure, order: Order, slots: Slots) -> Num | None:

@@ -16,16 +16,33 @@ from numpy.typing import NDArray
 from crossmargin.engine import kinds
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Bytes, Codes, Floats, Offsets, Reason, frozen
-from crossmargin.engine.resting import resting_margins
-from crossmargin.engine.tables import SHARED, Rates, Tables, price_transform
-from crossmargin.model.profile import OrderMargin, Slots
+from crossmargin.engine.prices import Rates, price_transform
+from crossmargin.engine.resting import resting_margins, worse_sides
+from crossmargin.engine.tables import SHARED, Tables
+from crossmargin.model.slots import OrderMargin, Slots
+
+
+class Sides(NamedTuple):
+    """The exposures that have orders, where the larger side of positions and orders counts; empty where it does not.
+
+    ``group``: the exposure of each order; ``holding``: of each exposure. Per position on one of them ``leg_group``,
+    ``leg_instrument``, ``leg_size``, ``leg_entry`` (transformed) and ``leg_leverage`` (NaN = unknown).
+    """
+
+    group: Offsets
+    holding: Offsets
+    leg_group: Offsets
+    leg_instrument: Codes
+    leg_size: Floats
+    leg_entry: Floats
+    leg_leverage: Floats
 
 
 class Resting(NamedTuple):
     """The orders of a bound book that hold margin, in the order of their rows.
 
     Per order: ``holding``, ``instrument``, ``size``, ``price`` (its own), ``entry`` (the same transformed),
-    ``leverage`` (NaN = unknown). ``taken``: per holding, what goes out of equity.
+    ``leverage`` (NaN = unknown). ``taken``: per holding, what goes out of equity; ``sides``: what they add up with.
     """
 
     holding: Offsets
@@ -35,6 +52,7 @@ class Resting(NamedTuple):
     entry: Floats
     leverage: Floats
     taken: Floats
+    sides: Sides
 
 
 class RestingRule(NamedTuple):
@@ -53,7 +71,8 @@ NO_ORDERS = frozen([])
 
 
 def follows(slots: Slots) -> bool:
-    """Whether a profile's rule for orders has a compiled form: value over leverage, added to the positions' margin.
+    """Whether a profile's rule for orders has a compiled form: value over leverage, added to the positions' margin or
+    to that of its side, the larger of which counts.
 
     What is taken out of equity must be the same at every price, or thresholds would not be exact. In the maintenance
     margin the worse side is followed, by tables of value at the mark.
@@ -61,12 +80,20 @@ def follows(slots: Slots) -> bool:
     rule, kept = slots.initial_margin.orders, slots.maintenance_margin
     if rule is None:
         return kept.orders == "none"
-    if rule.scope != "added" or slots.initial_margin.kind != "leverage":
+    if slots.initial_margin.kind != "leverage" or (rule.scope != "added" and slots.initial_margin.close_fee != "none"):
         return False
     by_value = kept.key == "notional" and kept.kind in kinds.BY_NOTIONAL and slots.valuation.maintenance == "mark"
     if kept.orders != "none" and not (kept.orders == "worse_side" and by_value):
         return False
     return rule.from_equity == "none" or not (rule.open_loss or rule.price == "assuming")
+
+
+def steady(slots: Slots) -> bool:
+    """Whether what orders hold is followed and moves with no price: from tick to tick it stays what it is."""
+    rule = slots.initial_margin.orders
+    return follows(slots) and (
+        rule is None or not (rule.open_loss or rule.price == "assuming" or rule.scope != "added")
+    )
 
 
 def reason_of(slots: Slots) -> int:
@@ -101,7 +128,10 @@ def bind_orders(book: Book, tables: Tables, reason: Bytes) -> Resting | None:
         entry=frozen(price_transform(price, tables.inverse[instrument])),
         leverage=frozen(leverage[counted]),
         taken=NO_ORDERS,
+        sides=_NO_SIDES,
     )
+    if rule.scope == "worse_side":
+        found = found._replace(sides=_sides_of(book, tables, found))
     if rule.from_equity == "none":
         return found
     margin, fees, _ = _margins(found, tables, rule, np.full(len(tables.instruments), np.nan), None)
@@ -110,21 +140,44 @@ def bind_orders(book: Book, tables: Tables, reason: Bytes) -> Resting | None:
     return found._replace(taken=frozen(_by_holding(found, out, book.holdings)))
 
 
-def with_rows(book: Book, slots: Slots) -> tuple[Book, NDArray[np.bool_]]:
-    """A book in which every order that the maintenance margin counts has a row to stand on, and which rows those are.
+_NO_ROWS = frozen([], np.int64)
+_NO_SIDES = Sides(_NO_ROWS, _NO_ROWS, _NO_ROWS, frozen([], np.int32), NO_ORDERS, NO_ORDERS, NO_ORDERS)
+
+
+def _sides_of(book: Book, tables: Tables, resting: Resting) -> Sides:
+    """The exposures of some orders and the positions on them."""
+    keys, group = np.unique(_key(book, resting.holding, resting.instrument), return_inverse=True)
+    place = np.minimum(np.searchsorted(keys, own := _keys(book)), len(keys) - 1)
+    legs = np.flatnonzero(keys[place] == own)
+    instrument = book.instrument[legs]
+    return Sides(
+        group=frozen(group, np.int64),
+        holding=frozen(keys // (len(book.instruments) + 1), np.int64),
+        leg_group=frozen(place[legs], np.int64),
+        leg_instrument=frozen(instrument, np.int32),
+        leg_size=frozen(book.quantity[legs] * tables.contract_size[instrument]),
+        leg_entry=frozen(price_transform(book.entry_price[legs], tables.inverse[instrument])),
+        leg_leverage=frozen(book.leverage[legs]),
+    )
+
+
+def with_rows(book: Book, slots: Slots, *, every: bool = False) -> tuple[Book, NDArray[np.bool_]]:
+    """A book in which every order that the maintenance margin counts (``every``: that holds margin at all) has a row
+    to stand on, and which rows those are.
 
     Where the instrument has no position a row of quantity 0 is put behind the others of its holding. Without such
     rows it is the book itself, and no flags.
     """
-    if not book.orders or slots.maintenance_margin.orders == "none" or not follows(slots):
+    wanted = slots.maintenance_margin.orders != "none" or (every and slots.initial_margin.orders is not None)
+    if not book.orders or not wanted or not follows(slots):
         return book, np.empty(0, np.bool_)
     holding = np.repeat(np.arange(book.holdings), np.diff(book.order_start))
     counted = ~book.order_reduce_only & (book.order_instrument >= 0)
-    wanted = np.setdiff1d(_key(book, holding[counted], book.order_instrument[counted]), _keys(book))
-    if not len(wanted):
+    lacking = np.setdiff1d(_key(book, holding[counted], book.order_instrument[counted]), _keys(book))
+    if not len(lacking):
         return book, np.empty(0, np.bool_)
     width = len(book.instruments) + 1
-    own, instrument = wanted // width, wanted % width - 1
+    own, instrument = lacking // width, lacking % width - 1
     place = book.position_start[own + 1]
     added = np.concatenate([[0], np.cumsum(np.bincount(own, minlength=book.holdings))])
     return replace(
@@ -170,7 +223,13 @@ def held_by_orders(resting: Resting, tables: Tables, rates: Rates, holdings: int
     margin, fees, gross = _margins(resting, tables, rule, rates.x, rates.last)
     if rule.from_equity != "none":
         margin = margin - (margin if rule.from_equity == "margin" else fees)
-    return frozen(_by_holding(resting, margin, holdings)), frozen(_by_holding(resting, gross, holdings))
+    held = _by_holding(resting, margin, holdings)
+    if rule.scope == "worse_side":
+        more = np.empty(len(resting.sides.holding))
+        at_entry = tables.rules.slots.valuation.initial == "entry"
+        worse_sides(resting.sides, resting.size, frozen(margin), rates.x, at_entry, more)
+        held = np.asarray(np.bincount(resting.sides.holding, weights=more, minlength=holdings), np.float64)
+    return frozen(held), frozen(_by_holding(resting, gross, holdings))
 
 
 def unpriced(resting: Resting, tables: Tables, rates: Rates) -> Iterator[tuple[NDArray[np.int64], Reason]]:

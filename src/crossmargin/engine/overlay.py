@@ -84,4 +84,4 @@ def joined(parts: Sequence[Book], account_ids: Sequence[str] | None) -> Book:
     for name in _OFFSETS:
         counts = np.concatenate([np.diff(getattr(part, name)) for part in parts])
         columns[name] = np.concatenate([[0], np.cumsum(counts)])
-    return replace(parts[0], account_ids=account_ids, **columns)  # type: ignore[arg-type]
+    return replace(parts[0].with_columns(columns), account_ids=account_ids)

@@ -15,7 +15,8 @@ from crossmargin.engine.units import Unit
 from crossmargin.model.account import Account, Balance, Position
 from crossmargin.model.instrument import Symbol
 from crossmargin.model.market import Market
-from crossmargin.model.profile import Level, Rules, Slots
+from crossmargin.model.profile import Rules
+from crossmargin.model.slots import Level, Slots
 
 Num = Any
 
@@ -98,7 +99,7 @@ class Exposure:
         """Maintenance margin of all legs at a price, close fees included, in the settle asset."""
         total = self.fixed
         for size in self.sizes:
-            total = total + self.requirement(self.notional(size, price))  # type: ignore[misc]
+            total = total + self.requirement(self.notional(size, price))  # type: ignore[misc]  # sizes are charged only where there is one
         for size in self.fee_sizes:
             total = total + formulas.share_of(self.notional(size, price), self.mark_fee)
         return total

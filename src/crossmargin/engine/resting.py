@@ -44,3 +44,30 @@ def resting_margins(orders, rule, x, last, inverse, taker_fee, margin, fees, gro
         fees[o] = charged
         margin[o] = held + charged
         gross[o] = value + (linear_notional(size, abs(x[k])) if rule.open_loss else 0.0)
+
+
+@compiled
+def worse_sides(sides, order_size, order_margin, x, at_entry, more):
+    """Write what the larger side of each exposure holds with its orders beyond what it holds without them.
+
+    The text follows :func:`crossmargin.engine.reference.initial_margin` under an initial margin by leverage.
+    """
+    longs, shorts, buys, sells = np.zeros((4, len(more)))
+    for leg in range(len(sides.leg_group)):
+        group, size = sides.leg_group[leg], sides.leg_size[leg]
+        at = sides.leg_entry[leg] if at_entry else x[sides.leg_instrument[leg]]
+        held = leverage_requirement(linear_notional(size, abs(at)), sides.leg_leverage[leg])
+        if size > 0:
+            longs[group] += held
+        else:
+            shorts[group] += held
+    for o in range(len(order_size)):
+        if order_size[o] > 0:
+            buys[sides.group[o]] += order_margin[o]
+        else:
+            sells[sides.group[o]] += order_margin[o]
+    for group in range(len(more)):
+        long, short = longs[group] + buys[group], shorts[group] + sells[group]
+        more[group] = max(long, short) - max(longs[group], shorts[group])
+        if np.isnan(long) or np.isnan(short):
+            more[group] = np.nan

@@ -162,7 +162,7 @@ def bind_rows(
                     total_value += own_value
                     if abs(own_size) > largest:
                         largest, largest_value = abs(own_size), own_value
-                if rule.kind == HIGHEST:
+                if rule.kind == HIGHEST and not (len(standing_in) and standing_in[i]):
                     row = count_first[law, k]
                     highest = max(highest, count_rate[row])
                     while count_cap[row] < np.inf:

@@ -15,8 +15,9 @@ from crossmargin.engine.columns import Bytes, Floats, Offsets, Reason, Side, Sta
 from crossmargin.engine.crossings import cross, slopes_now
 from crossmargin.engine.kernel import judge, share_legs
 from crossmargin.engine.orders import NO_ORDERS, held_by_orders, unpriced
+from crossmargin.engine.prices import Prices, Rates, rates_of
 from crossmargin.engine.scenarios import BLOCK, stress_pools
-from crossmargin.engine.tables import Look, Prices, Rates, Tables, rates_of
+from crossmargin.engine.tables import Look, Tables
 from crossmargin.model.market import Market
 from crossmargin.model.profile import Rules
 
@@ -81,11 +82,12 @@ class Runner:
     """A book under a profile, judged again and again as prices move.
 
     Raises :class:`UnsupportedRule` for a profile that cannot be compiled. ``threads`` (None = all) changes no bit.
+    ``ticking``: as for :func:`crossmargin.engine.binding.bind`.
     """
 
-    def __init__(self, book: Book, rules: Rules | Tables, *, threads: int | None = None) -> None:
+    def __init__(self, book: Book, rules: Rules | Tables, *, threads: int | None = None, ticking: bool = False) -> None:
         self.threads = threads
-        self.bound: Bound = bind(book, rules, threads=threads)
+        self.bound: Bound = bind(book, rules, threads=threads, ticking=ticking)
         self.tables: Tables = self.bound.tables
 
     def __len__(self) -> int:

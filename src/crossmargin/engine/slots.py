@@ -24,7 +24,7 @@ GONE = 255
 _SPARE, _LEAST = 16, 256
 """Room to grow: one row in so many, and at least so many rows."""
 _POOL = ("law", "reason", "purse")
-_HOLDING = ("asset", "cash", "counts", "fixed")
+_HOLDING = ("asset", "cash", "counts", "fixed", "ordered", "ordered_gross")
 _POSITION = ("instrument", "size", "charged", "entry", "leverage", "initial_fee")
 _FIGURES = ("equity", "maintenance", "headroom", "bound", "status", "initial", "level")
 _HELD_FIGURES = ("pnl", "required", "rest")
@@ -40,7 +40,7 @@ _POOL_ROW = np.dtype(
 _HOLDING_ROW = np.dtype(
     [
         ("position_start", np.int64),
-        *((name, np.float64) for name in ("cash", "fixed", *_HELD_FIGURES)),
+        *((name, np.float64) for name in ("cash", "fixed", "ordered", "ordered_gross", *_HELD_FIGURES)),
         ("asset", np.int32),
         ("counts", np.bool_),
     ],

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from crossmargin.engine.book import Book
 from crossmargin.engine.columns import Floats, frozen
-from crossmargin.engine.tables import Prices
+from crossmargin.engine.prices import Prices
 from crossmargin.errors import ProfileError
+from crossmargin.model.brackets import Bracket, InstrumentRule
 from crossmargin.model.instrument import CASH, parse_symbol
-from crossmargin.model.profile import Bracket, InstrumentRule, Rules
+from crossmargin.model.profile import Rules
 
 _BIG = 60  # from so many positions on a pool's contracts are drawn evenly, else they would repeat
 _LEVERAGES = np.array([1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 25.0, 50.0])

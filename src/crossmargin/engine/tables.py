@@ -9,7 +9,6 @@ field of every slot is either known here or at its default, so a rule added tomo
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
@@ -20,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.engine import kinds
-from crossmargin.engine.columns import Bytes, Codes, Floats, Reason, frozen
+from crossmargin.engine.columns import Bytes, Codes, Floats, Reason, frozen, number
 from crossmargin.errors import UnsupportedRule
+from crossmargin.model.brackets import Bracket
 from crossmargin.model.instrument import CASH, Symbol, parse_symbol
-from crossmargin.model.market import Market
 from crossmargin.model.number import CONTEXT
-from crossmargin.model.profile import Bracket, Rules, Slots
+from crossmargin.model.profile import Rules
+from crossmargin.model.slots import Slots
 
 SHARED, ISOLATED = 0, 1
 """The two laws of a profile: that of shared pools and that of isolated pockets."""
@@ -111,14 +111,26 @@ _KNOWN_ROWS = {
 """The same for the rows of tables: what is compiled of an asset's and a bracket's row."""
 
 
+def fee_in_table(slots: Slots) -> bool:
+    """Whether the fee to close at the mark is charged on what the table is applied to, and not on each position."""
+    return slots.maintenance_margin.orders == "worse_side" and slots.maintenance_margin.close_fee == "mark"
+
+
 _TOGETHER: tuple[tuple[str, Callable[[Slots], bool]], ...] = (
     (
         "maintenance_margin: highest_rate at entry prices",
         lambda s: s.valuation.maintenance == "entry" and s.maintenance_margin.kind == "highest_rate",
     ),
     (
-        "maintenance_margin: orders = 'worse_side' with a fee to close at the mark",
-        lambda s: s.maintenance_margin.orders == "worse_side" and s.maintenance_margin.close_fee == "mark",
+        "maintenance_margin: orders = 'worse_side' with a fee to close at the mark, but not by value at the mark",
+        lambda s: (
+            fee_in_table(s)
+            and not (
+                s.maintenance_margin.key == "notional"
+                and s.maintenance_margin.kind in kinds.BY_NOTIONAL
+                and s.valuation.maintenance == "mark"
+            )
+        ),
     ),
     (
         # an inverse contract's coins, and with them its rate, are those of the present mark
@@ -203,6 +215,31 @@ class Tiers(NamedTuple):
     cap: Floats
     ratio: Floats
     credit: Floats
+
+
+class Look(NamedTuple):
+    """Everything that the threshold kernel looks up: prices, brackets and tiers of one moment."""
+
+    base: Codes
+    inverse: NDArray[np.bool_]
+    x: Floats
+    price: Floats
+    bid: Floats
+    ask: Floats
+    first_row: Codes
+    top_rate: Floats
+    """Law x instrument -> the rate of the last bracket."""
+    cap: Floats
+    rate: Floats
+    deduction: Floats
+    mark_fee: Floats
+    worth: Bytes
+    first_tier: Codes
+    tier_cap: Floats
+    ratio: Floats
+    credit: Floats
+    liability_ratio: float
+    liability_rate: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,8 +360,8 @@ class _Compiler:
             base=frozen([self.place.get(s.base, 0) for s in symbols], np.int32),
             settle=frozen([self.place.get(s.settle, 0) for s in symbols], np.int32),
             inverse=frozen([s.kind == "inverse" for s in symbols], np.bool_),
-            contract_size=frozen([_number(rules.contract_size(n) if s else None) for n, s in self._named()]),
-            taker_fee=frozen([_number(rules.taker_fee(n) if s else None) for n, s in self._named()]),
+            contract_size=frozen([number(rules.contract_size(n) if s else None) for n, s in self._named()]),
+            taker_fee=frozen([number(rules.taker_fee(n) if s else None) for n, s in self._named()]),
             needs_fee=(_needs_fee(slots), _needs_fee(rules.slots_for(isolated=True))),
             contracts=tuple(self.symbols),
             bad=frozen(bad, np.uint8),
@@ -332,7 +369,7 @@ class _Compiler:
             last_row=frozen(last_row, np.int32),
             brackets=Brackets(frozen(cap), frozen(rate), frozen(deduction), frozen(initial), frozen(above)),
             table_of=table_of,
-            size_slope=frozen([_number(self._slope(n), 0.0) for n in self.instruments]),
+            size_slope=frozen([number(self._slope(n), 0.0) for n in self.instruments]),
             cash=frozen([name in CASH for name in self.assets], np.bool_),
             worth=frozen([worth for worth, _, _, _ in assets], np.uint8),
             counts=frozen([counts for _, counts, _, _ in assets], np.bool_),
@@ -387,7 +424,8 @@ class _Compiler:
     def _bracket_rows(self, law: int, index: int, steps: kinds.Steps | None) -> int:
         """Append an instrument's rows. A rule that looks at no value is one row of rate 1: its charged size has it
         all."""
-        slot = self.rules.slots_for(isolated=bool(law)).maintenance_margin
+        slots = self.rules.slots_for(isolated=bool(law))
+        slot = slots.maintenance_margin
         row = len(self.rows)
         stated, above = self._initial(index)
         by_value = slot.key == "notional" and slot.kind in kinds.BY_NOTIONAL
@@ -395,7 +433,12 @@ class _Compiler:
             self.rows.append((np.inf, np.nan, np.nan, np.nan, np.nan))
         elif by_value and steps is not None:
             caps = [*steps.floors[1:], np.inf]
-            self.rows += zip(caps, steps.rates, steps.offsets, stated, above, strict=True)
+            rates = steps.rates
+            if fee_in_table(slots):  # a share of the same value in every bracket, so it is part of every rate
+                taker = self.rules.taker_fee(self.instruments[index])
+                fee = number(taker if slot.close_fee_rate is None else slot.close_fee_rate)
+                rates = tuple(rate + fee for rate in rates)
+            self.rows += zip(caps, rates, steps.offsets, stated, above, strict=True)
         else:
             self.rows.append((np.inf, 1.0, 0.0, stated[0], above[0]))
         return row
@@ -405,7 +448,7 @@ class _Compiler:
         name = self.instruments[index]
         table: Sequence[Bracket] = self.rules.brackets.get(name, ())
         steps = kinds.initial_steps(name, table, float) if table else None
-        rates = [_number(bracket.initial_rate) for bracket in table] or [np.nan]
+        rates = [number(bracket.initial_rate) for bracket in table] or [np.nan]
         return rates, [np.nan] * len(rates) if steps is None else list(steps.offsets)
 
     # assets ------------------------------------------------------------------------------------------------------
@@ -434,7 +477,7 @@ class _Compiler:
 
     def _buffer(self, name: str, which: str) -> float:
         rule = self.rules.assets.get(name)
-        return _number(None if rule is None else getattr(rule, which))
+        return number(None if rule is None else getattr(rule, which))
 
 
 def _needs_fee(slots: Slots) -> bool:
@@ -444,6 +487,13 @@ def _needs_fee(slots: Slots) -> bool:
 
 
 _SCOPES = {"per_leg": 0, "gross": 0, "net": 1, "larger_side": 2}
+
+
+def _initial_scope(slots: Slots) -> str:
+    """How the initial margins of two legs are added; a rule that takes the worse side with its orders does so without
+    any."""
+    orders = slots.initial_margin.orders
+    return "larger_side" if orders is not None and orders.scope == "worse_side" else slots.initial_margin.scope
 
 
 def _law(rules: Rules, law: int) -> Law:
@@ -458,138 +508,7 @@ def _law(rules: Rules, law: int) -> Law:
         initial_at_entry=slots.valuation.initial == "entry",
         opening=int(_OPENING[slots.initial_margin.kind]),
         initial_multiple=float(slots.initial_margin.multiple or 0),
-        initial_scope=_SCOPES[slots.initial_margin.scope],
+        initial_scope=_SCOPES[_initial_scope(slots)],
         level_on_initial=frozen([level.requirement == "initial" for level in ladder], np.bool_),
         level_multiple=frozen([float(level.multiple) for level in ladder]),
     )
-
-
-def _number(value: Decimal | None, default: float = np.nan) -> float:
-    return default if value is None else float(value)
-
-
-# prices ---------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """The market of a book as columns: one mark an instrument, one index, bid and ask rate an asset; NaN = missing.
-
-    ``last_price``: one an instrument, or empty where no rule asks for it (resting sells of some venues).
-    """
-
-    instruments: tuple[str, ...]
-    assets: tuple[str, ...]
-    mark_price: Floats
-    index_price: Floats
-    bid_rate: Floats
-    ask_rate: Floats
-    last_price: Floats = dataclasses.field(default_factory=lambda: np.empty(0))
-
-    @classmethod
-    def of(cls, market: Market, instruments: Sequence[str], assets: Sequence[str]) -> Prices:
-        """The columns of one snapshot, rounded once to floats."""
-
-        def column(names: Sequence[str], prices: Mapping[str, Decimal]) -> Floats:
-            return frozen([_number(prices.get(name)) for name in names])
-
-        return cls(
-            instruments=tuple(instruments),
-            assets=tuple(assets),
-            mark_price=column(instruments, market.mark_price),
-            index_price=column(assets, market.index_price),
-            bid_rate=column(assets, market.bid_rate),
-            ask_rate=column(assets, market.ask_rate),
-            last_price=column(instruments, market.last_price) if market.last_price else frozen([]),
-        )
-
-    def aligned(self, names: Sequence[str], which: str) -> Floats:
-        """One column in the order of other names; NaN where this market has none."""
-        own = self.instruments if which in ("mark_price", "last_price") else self.assets
-        column = getattr(self, which)
-        if own == tuple(names):
-            return frozen(column)
-        place = {name: index for index, name in enumerate(own)}
-        return frozen([column[place[name]] if name in place else np.nan for name in names])
-
-
-class Rates(NamedTuple):
-    """Prices as the kernel wants them: ``x`` = mark or, for an inverse contract, -1 / mark, one row an instrument.
-
-    With it one formula serves both: PnL = size x (x - entry x), value = |size| x |x|. ``price``, ``bid`` and ``ask``
-    of an asset in the reference currency. What is missing or unusable is NaN.
-    """
-
-    x: Floats
-    price: Floats
-    bid: Floats
-    ask: Floats
-    last: Floats = frozen([])
-    """Last prices, one an instrument; empty where none is given."""
-
-
-class Look(NamedTuple):
-    """Everything that the threshold kernel looks up: prices, brackets and tiers of one moment."""
-
-    base: Codes
-    inverse: NDArray[np.bool_]
-    x: Floats
-    price: Floats
-    bid: Floats
-    ask: Floats
-    first_row: Codes
-    top_rate: Floats
-    """Law x instrument -> the rate of the last bracket."""
-    cap: Floats
-    rate: Floats
-    deduction: Floats
-    mark_fee: Floats
-    worth: Bytes
-    first_tier: Codes
-    tier_cap: Floats
-    ratio: Floats
-    credit: Floats
-    liability_ratio: float
-    liability_rate: Floats
-
-
-def usable(prices: Floats) -> Floats:
-    """Prices above 0 and finite; anything else becomes NaN."""
-    with np.errstate(invalid="ignore"):
-        return np.where((prices > 0) & (prices < np.inf), prices, np.nan)
-
-
-def price_transform(prices: Floats, inverse: NDArray[np.bool_]) -> Floats:
-    """``x`` of a price: itself for a linear contract, -1 / price for an inverse one."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(inverse, -1.0 / prices, prices)
-
-
-def rates_of(tables: Tables, prices: Prices) -> Rates:
-    """The market in the order and the form of compiled tables; the reference currency is 1 by definition."""
-    mark = usable(prices.aligned(tables.instruments, "mark_price"))
-    index = usable(prices.aligned(tables.assets, "index_price")).copy()
-    index[tables.reference] = 1.0
-    x = frozen(price_transform(mark, tables.inverse))
-    last = frozen([])
-    if len(prices.last_price):
-        last = frozen(usable(prices.aligned(tables.instruments, "last_price")))
-    if tables.rules.slots.collateral.kind != "bid_ask":
-        return Rates(x, frozen(index), frozen(index), frozen(index), last)
-    bid = usable(prices.aligned(tables.assets, "bid_rate"))
-    ask = usable(prices.aligned(tables.assets, "ask_rate"))
-    price, bid, ask = quoted(index, bid, ask, tables.bid_buffer, tables.ask_buffer)
-    return Rates(x, frozen(price), frozen(bid), frozen(ask), last)
-
-
-def quoted(
-    index: Floats, bid: Floats, ask: Floats, bid_buffer: Floats, ask_buffer: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """(price, bid, ask) of assets: rates that are not given lie a buffer beside the index price, crossed ones are
-    NaN."""
-    bid = np.where(np.isnan(bid), index * (1 - bid_buffer), bid)
-    ask = np.where(np.isnan(ask), index * (1 + ask_buffer), ask)
-    with np.errstate(invalid="ignore"):
-        crossed = bid > ask
-    bid, ask = np.where(crossed, np.nan, bid), np.where(crossed, np.nan, ask)
-    return np.where(np.isnan(index), ask, index), bid, ask

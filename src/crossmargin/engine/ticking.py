@@ -62,7 +62,6 @@ class Standing(NamedTuple):
     scratch: Floats
 
 
-_NO_ORDERS = np.empty(0)
 _judge = spliced(judge)
 _certify = spliced(certify)
 """The same text as the kernels of whole books, taken in: handing over all these arrays costs more than one pool."""
@@ -75,7 +74,7 @@ def _judge_some(slots, start, stop, pools, rates, rule, figures):
         rule.rate, rule.deduction, rule.initial_rate, rule.initial_deduction, rule.worth, rule.first_tier,
         rule.tier_cap, rule.ratio, rule.credit, rule.liability_ratio, rule.liability_rate,
         rule.liability_initial_rate, rule.shared, rule.isolated, True, True,
-        rule.judged_fees[0], rule.judged_fees[1], rule.jumps, _NO_ORDERS, _NO_ORDERS,
+        rule.judged_fees[0], rule.judged_fees[1], rule.jumps, pools.ordered, pools.ordered_gross,
         figures.equity, figures.maintenance, figures.headroom, figures.bound, figures.status, figures.initial,
         figures.level, figures.kept, figures.pnl, figures.required, figures.rest,
     )  # fmt: skip

@@ -24,13 +24,14 @@ from crossmargin.engine.crossed import Changes, Counters, Levels
 from crossmargin.engine.feed import Feed
 from crossmargin.engine.intervals import UNKNOWN, Figures, certify, rulebook
 from crossmargin.engine.kernel import judge
-from crossmargin.engine.orders import NO_ORDERS
+from crossmargin.engine.orders import steady
 from crossmargin.engine.overlay import Overlay
 from crossmargin.engine.prepare import prepare
+from crossmargin.engine.prices import Prices
 from crossmargin.engine.reference import measure
 from crossmargin.engine.runner import Runner
 from crossmargin.engine.slots import Slots
-from crossmargin.engine.tables import Law, Prices, Tables, Worth, compile_rules
+from crossmargin.engine.tables import Law, Tables, Worth, compile_rules
 from crossmargin.engine.ticking import (
     AT_LINE,
     CHANGED,
@@ -101,8 +102,8 @@ class TickIndex:
         self._build(book, market, rules)
 
     def _build(self, book: Book, market: Market | Prices, rules: Rules | Tables) -> None:
-        book = book.without_orders()  # what they hold is not followed from tick to tick
-        self._runner = Runner(book, rules, threads=self.threads)
+        self._steady = steady((rules if isinstance(rules, Rules) else rules.rules).slots)
+        self._runner = Runner(self._followed(book), rules, threads=self.threads, ticking=True)
         bound = self._runner.bound
         tables = self.tables = bound.tables
         if isinstance(market, Market):
@@ -129,6 +130,10 @@ class TickIndex:
         in_chunks(len(every), lambda a, b: self._certify(every, a, b, hanging=False), self.threads)
         hang_all(slots.hooks)
 
+    def _followed(self, book: Book) -> Book:
+        """A book without orders whose margin moves with prices: they are marked, and what depends on them unknown."""
+        return book if self._steady else book.without_orders()
+
     # kernels -----------------------------------------------------------------------------------------------------
 
     def _judge(self, slots: Codes, start: int, stop: int) -> None:
@@ -140,7 +145,7 @@ class TickIndex:
             rule.first_tier, rule.tier_cap,
             rule.ratio, rule.credit, rule.liability_ratio, rule.liability_rate, rule.liability_initial_rate,
             rule.shared, rule.isolated, True, True, rule.mark_fee, rule.initial_mark_fee, rule.jumps,
-            NO_ORDERS, NO_ORDERS,
+            self.slots.pools.ordered, self.slots.pools.ordered_gross,
             figures.equity, figures.maintenance, figures.headroom, figures.bound, figures.status, figures.initial,
             figures.level, figures.kept, figures.pnl, figures.required, figures.rest,
         )  # fmt: skip
@@ -383,12 +388,13 @@ class TickIndex:
         pools, tables = self.slots.pools, self.tables
         self._counts["rejudged"] += 1
         book, row = self._overlay.rows(int(pools.purse[slot]))
-        (account,) = book.to_accounts(profile=tables.rules.profile, rows=[row])
+        own_book = self._followed(book.take([row]))
+        (account,) = own_book.to_accounts(profile=tables.rules.profile)
         first = int(pools.start[slot])
         name = book.assets[pools.asset[first]]
         with localcontext(CONTEXT):
             try:
-                found = prepare(account, self.feed.market(book, row), tables.rules).pools
+                found = prepare(account, self.feed.market(own_book, 0), tables.rules).pools
                 shared = tables.unified or book.isolated[row]
                 own = measure(found[0] if shared else next(pool for pool in found if pool.name == name))
             except CrossmarginError:
@@ -416,8 +422,8 @@ class TickIndex:
             raise AccountError("update", [Fault("purses", str(numbers.tolist()), why)])
         self.settle()
         self._widen(rows)
-        coded = self._overlay.coded(rows.without_orders(), numbers.tolist())
-        bound = bind(coded, self.tables, threads=1)
+        coded = self._overlay.coded(rows, numbers.tolist())
+        bound = bind(self._followed(coded), self.tables, threads=1, ticking=True)
         found: list[tuple[int, int, int, int]] = []
         touched: list[int] = []
         for n, purse in enumerate(numbers.tolist()):

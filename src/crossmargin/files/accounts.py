@@ -12,30 +12,18 @@ from crossmargin.errors import AccountError, CrossmarginError
 from crossmargin.files.profiles import load_profile
 from crossmargin.files.text import parse_table, read_bytes
 from crossmargin.model.account import Account, Balance, OpenOrder, Pocket, Position, short_form
-from crossmargin.model.market import Instant, Market
+from crossmargin.model.brackets import AssetRule, InstrumentRule
+from crossmargin.model.market import Instant, Market, MarketTables
 from crossmargin.model.noun import Noun, faults_of
-from crossmargin.model.number import FundingRate, Positive
 from crossmargin.model.payment import PaidFunding
-from crossmargin.model.profile import AssetRule, InstrumentRule, Rules
-
-Prices = dict[str, Positive]
-
-
-class _MarketTable(Noun):
-    mark_price: Prices = Field(default_factory=dict)
-    index_price: Prices = Field(default_factory=dict)
-    last_price: Prices = Field(default_factory=dict)
-    bid_rate: Prices = Field(default_factory=dict)
-    ask_rate: Prices = Field(default_factory=dict)
-    funding_rate: dict[str, FundingRate] = Field(default_factory=dict)
-    funding_interval: Prices = Field(default_factory=dict)
+from crossmargin.model.profile import Rules
 
 
 class MarketFile(Noun):
     """The wire format of a market: when, its prices, and the rules it restates for single instruments and assets."""
 
     as_of: Instant | None = None
-    market: _MarketTable = Field(default_factory=_MarketTable)
+    market: MarketTables = Field(default_factory=MarketTables)
     instruments: tuple[InstrumentRule, ...] = ()
     assets: tuple[AssetRule, ...] = ()
 
@@ -52,7 +40,7 @@ class MarketFile(Noun):
 
     def at(self, when: datetime) -> Market:
         """The market of the file."""
-        return Market(as_of=when, **{key: getattr(self.market, key) for key in _MarketTable.model_fields})
+        return Market(as_of=when, **{key: getattr(self.market, key) for key in MarketTables.model_fields})
 
 
 class AccountFile(MarketFile):

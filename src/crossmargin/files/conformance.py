@@ -16,7 +16,7 @@ from crossmargin.files.accounts import Case, case_from
 from crossmargin.files.text import parse_table, read_bytes
 from crossmargin.model.noun import faults_of
 from crossmargin.model.number import NonNegative
-from crossmargin.model.profile import RuleNoun
+from crossmargin.model.source import RuleNoun
 
 
 class CaseSource(RuleNoun):

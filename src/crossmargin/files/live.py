@@ -55,6 +55,7 @@ CALLS: Mapping[str, tuple[Call, ...]] = {
     ),
     "bybit-uta": (
         Call("privateGetV5AccountWalletBalance", {"accountType": "UNIFIED"}),
+        Call("privateGetV5AccountInfo"),
         Call("privateGetV5PositionList", {"category": "linear", "settleCoin": "USDT"}),
         Call("privateGetV5PositionList", {"category": "linear", "settleCoin": "USDC"}),
         Call("privateGetV5PositionList", {"category": "inverse"}),

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from crossmargin.errors import Fault, MarketDataError
 from crossmargin.files.accounts import MarketFile
 from crossmargin.files.text import parse_csv, parse_table, read_bytes
+from crossmargin.model.brackets import AssetRule, InstrumentRule
 from crossmargin.model.market import Market
 from crossmargin.model.noun import faults_of
 from crossmargin.model.number import plain
-from crossmargin.model.profile import AssetRule, InstrumentRule
 
 COLUMNS = ("mark_price", "last_price", "index_price", "bid_rate", "ask_rate")
 """The columns of a table beside ``name``: the first two by symbol, the others by asset."""

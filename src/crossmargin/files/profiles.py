@@ -17,21 +17,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from crossmargin.errors import Fault, ProfileError
 from crossmargin.files.text import parse_csv, parse_table, read_bytes
+from crossmargin.model.brackets import AssetRule, Bracket, CollateralTier, check_brackets, check_tiers
 from crossmargin.model.instrument import parse_symbol
 from crossmargin.model.noun import faults_of
 from crossmargin.model.number import parse_decimal
-from crossmargin.model.profile import (
-    AssetRule,
-    Bracket,
-    CollateralTier,
-    Profile,
-    Rules,
-    Slots,
-    Source,
-    Tables,
-    check_brackets,
-    check_tiers,
-)
+from crossmargin.model.profile import Profile, Rules
+from crossmargin.model.slots import Slots, Tables
+from crossmargin.model.source import Source
 
 _HEAD = {"id", "venue", "account_mode", "reference_currency", "aliases", "sources", "revisions"}
 _BRACKET_COLUMNS = {

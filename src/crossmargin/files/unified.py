@@ -21,6 +21,7 @@ from crossmargin.files.notation import parse_notation
 from crossmargin.files.partial import partial_case
 from crossmargin.files.payloads.reading import UNLISTED, Parts, Path, plain_figure
 from crossmargin.files.payloads.shapes import read_payload
+from crossmargin.files.payloads.wallets import isolate_all, take_pockets_out
 from crossmargin.files.profiles import load_profile, profile_ids
 from crossmargin.files.text import parse_json, parse_json_values, read_bytes
 from crossmargin.model.instrument import parse_symbol
@@ -128,6 +129,9 @@ def import_account(
     own = [_flat(fragment) for fragment in fragments] + [_settings(settings)]
     faults = [fault for parts in read for fault in parts.faults]
     stated = _merge(read, own, faults)
+    isolate_all(stated, read)
+    pocketed, of_wallets = take_pockets_out(stated, read, frozenset(path for table in own for path in table))
+    faults += of_wallets
     if faults:
         raise AccountError("import", faults)
     if venue is not None and venue not in VENUES:
@@ -141,7 +145,7 @@ def import_account(
     lacking = _lacking(read, stated)
     payments = [row for parts in read for row in parts.payments]
     given: dict[str, str] = {}
-    notes = [note for parts in read for note in parts.notes] + _derive(stated, read, given)
+    notes = [note for parts in read for note in parts.notes] + pocketed + _derive(stated, read, given)
     if payments and not any(path[0] in ("balances", "positions", "pockets") for path in stated):
         notes += _rules_for_payments(stated)
     if account_id is not None:
@@ -154,7 +158,7 @@ def import_account(
         reported=_reported(read),
         notes=tuple(dict.fromkeys(notes)),
         not_understood=tuple(sorted({name for parts in read for name in parts.not_understood()})),
-        missing=_missing(stated, lacking),
+        missing=_missing(stated, lacking) + _nothing(stated, read),
         lacking=lacking,
         given=given,
     )
@@ -341,6 +345,15 @@ def _missing(stated: Mapping[Path, Any], lacking: tuple[str, ...]) -> tuple[Faul
     faults = [_fault(path, "is in none of the payloads") for path in dict.fromkeys(needed) if path not in stated]
     words = "is not known: no payload lists balances, and a cross position stands on them"
     return tuple(faults + [_fault(path, words) for path in dict.fromkeys(wallets)])
+
+
+def _nothing(stated: Mapping[Path, Any], read: list[Parts]) -> tuple[Fault, ...]:
+    """Answers that list neither balances nor positions are no account: an empty one would pass for a safe one."""
+    if not read or any(parts.lists or parts.reported or parts.payments for parts in read):
+        return ()
+    if any(path[0] in ("balances", "positions", "pockets", "funding_payments") for path in stated):
+        return ()
+    return (Fault("(whole)", "", "none of the answers lists balances or positions; add those answers to --from"),)
 
 
 def _fault(path: Path, why: str) -> Fault:

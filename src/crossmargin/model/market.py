@@ -30,14 +30,13 @@ Instant = Annotated[datetime, BeforeValidator(_text_or_datetime), AfterValidator
 Prices = dict[str, Positive]
 
 
-class Market(Noun):
-    """One snapshot. Every price is per unit of its quote; rates are fractions; intervals are hours.
+class MarketTables(Noun):
+    """The prices and rates of a market. Every price is per unit of its quote; rates are fractions; intervals are hours.
 
     ``mark_price`` and ``last_price`` by symbol; ``index_price``, ``bid_rate`` and ``ask_rate`` by asset, in the
     profile's reference currency; ``funding_rate`` and ``funding_interval`` by symbol.
     """
 
-    as_of: Instant
     mark_price: Prices = Field(default_factory=dict)
     index_price: Prices = Field(default_factory=dict)
     last_price: Prices = Field(default_factory=dict)
@@ -45,3 +44,9 @@ class Market(Noun):
     ask_rate: Prices = Field(default_factory=dict)
     funding_rate: dict[str, FundingRate] = Field(default_factory=dict)
     funding_interval: Prices = Field(default_factory=dict)
+
+
+class Market(MarketTables):
+    """One snapshot: the tables of a moment."""
+
+    as_of: Instant

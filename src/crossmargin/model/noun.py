@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -13,27 +14,33 @@ from crossmargin.errors import AccountError, CrossmarginError, Fault
 _WORDS = {
     "missing": "is missing",
     "extra_forbidden": "is not a known key here; remove it or check its spelling",
+    "union_tag_not_found": "is missing; it says which of several forms this is",
+    "model_attributes_type": "must be a table of keys and values",
+    "dict_type": "must be a table of keys and values",
+    "tuple_type": "must be a list",
+    "datetime_from_date_parsing": "must be a date and time such as 2026-11-20T08:00:00Z",
 }
 
 
 def faults_of(error: ValidationError, prefix: str = "") -> tuple[Fault, ...]:
     """Translate a validation error into faults, one for each field, with dotted paths."""
     faults = []
-    for item in error.errors(include_url=False, include_context=False):
-        path = prefix
-        for part in item["loc"]:
+    for item in error.errors(include_url=False):
+        path, untold = prefix, item["type"] == "union_tag_not_found"
+        # what is missing is the key that tells the forms apart, not the whole
+        for part in (*item["loc"], item["ctx"]["discriminator"].strip("'")) if untold else item["loc"]:
             if isinstance(part, int):
                 path += f"[{part}]"
             else:
                 path += f".{part}" if path else str(part)
         why = _WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
-        shown = "" if item["type"] == "missing" else _short(item["input"])
+        shown = "" if untold or item["type"] == "missing" else _short(item["input"])
         faults.append(Fault(path or "(whole)", shown, why[:1].lower() + why[1:]))
     return tuple(faults)
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = repr(str(value) if isinstance(value, Decimal) else value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -59,10 +59,12 @@ def plain(value: Decimal) -> str:
     '4500'
     """
     text = str(value)
-    whole, _, rest = text.partition(".")
-    if len(rest) > 18 or not (rest or "0").isdecimal() or not whole.removeprefix("-").isdecimal():
-        # more decimals than are written, or an exponent
-        text = format(value.quantize(_OUT, context=_WIDE), "f")
+    # up to 20 signs hold at most 18 decimals: nearly every figure, and nothing else to look at
+    if len(text) > 20 or "E" in text or not text[-1].isdecimal():
+        whole, _, rest = text.partition(".")
+        if len(rest) > 18 or not (rest or "0").isdecimal() or not whole.removeprefix("-").isdecimal():
+            # more decimals than are written, or an exponent
+            text = format(value.quantize(_OUT, context=_WIDE), "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from functools import cache
 from json.encoder import encode_basestring
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
@@ -177,7 +176,6 @@ class _Fields(NamedTuple):
     """Whether a field that is None is left out."""
 
 
-@cache
 def _fields(kind: type[Any]) -> _Fields | None:
     """How values of a type are read; None where it is no dataclass."""
     if not is_dataclass(kind):
@@ -186,6 +184,17 @@ def _fields(kind: type[Any]) -> _Fields | None:
     # attrgetter gives the value itself, not a tuple, where it is asked for one name
     values = attrgetter(*names) if len(names) > 1 else lambda value: tuple(getattr(value, name) for name in names)
     return _Fields(names, values, tuple(_key(name) for name in names), kind is Crossing)
+
+
+class _Forms(dict[type[Any], _Fields | None]):
+    """How values of each type are read, found once."""
+
+    def __missing__(self, kind: type[Any]) -> _Fields | None:
+        found = self[kind] = _fields(kind)
+        return found
+
+
+_FORMS = _Forms()
 
 
 def _leaf(value: Any) -> str | None:
@@ -203,7 +212,7 @@ def to_plain(value: Any) -> Any:
         return value  # half of what a report holds
     if (text := _leaf(value)) is not None:
         return text
-    if (form := _fields(type(value))) is not None:  # type: ignore[arg-type]
+    if (form := _FORMS[type(value)]) is not None:
         pairs = zip(form.names, form.values(value), strict=True)
         return {name: to_plain(item) for name, item in pairs if item is not None or not form.sparse}
     if isinstance(value, tuple | list):
@@ -222,25 +231,37 @@ def to_json(value: Any) -> str:
     return _text(value, "\n")
 
 
+_LEAVES: dict[type[Any], Callable[[Any], str]] = {
+    str: encode_basestring,
+    Decimal: lambda value: f'"{plain(value)}"',
+    type(None): lambda _: "null",
+}
+"""How the types that nearly every figure has are written, without a look at anything else."""
+
+
 def _text(value: Any, line: str) -> str:
-    """A value as text; ``line``: a new line with the indent of what holds it. The most frequent types come first."""
-    if isinstance(value, str):
-        return encode_basestring(value)
-    if isinstance(value, Decimal):
-        return f'"{plain(value)}"'
-    if value is None:
-        return "null"
+    """A value as text; ``line``: a new line with the indent of what holds it."""
+    kind = type(value)
+    if (leaf := _LEAVES.get(kind)) is not None:
+        return leaf(value)
     within = line + "  "
-    if isinstance(value, tuple | list):
+    if (form := _FORMS[kind]) is not None:
+        keys: Iterable[str] = form.keys
+        values: Iterable[Any] = form.values(value)
+        if form.sparse:
+            keys, values = zip(*((k, v) for k, v in zip(keys, values, strict=True) if v is not None), strict=True)
+    elif isinstance(value, tuple | list):
         return f"[{within}{f',{within}'.join([_text(item, within) for item in value])}{line}]" if value else "[]"
-    if (form := _fields(type(value))) is not None:  # type: ignore[arg-type]
-        pairs = zip(form.keys, form.values(value), strict=True)
-        rows = [key + _text(item, within) for key, item in pairs if item is not None or not form.sparse]
     elif isinstance(value, dict):
-        rows = [_key(key) + _text(item, within) for key, item in value.items()]
+        keys, values = map(_key, value), value.values()
     else:
         text = _leaf(value)
-        return json.dumps(value) if text is None else f'"{text}"'
+        return json.dumps(value, ensure_ascii=False) if text is None else f'"{text}"'
+    # the leaves once more, here: a call for each of them would take as long as the rest
+    rows = [
+        key + (leaf(item) if (leaf := _LEAVES.get(type(item))) is not None else _text(item, within))
+        for key, item in zip(keys, values, strict=True)
+    ]
     return f"{{{within}{f',{within}'.join(rows)}{line}}}" if rows else "{}"
 
 

@@ -65,6 +65,12 @@ export async function call(...given) {
 export const ask = (name, subject, options) =>
   call("POST", `/v1/questions/${name}`, { ...subject, ...(options ? { options } : {}) });
 
+/** The account file after changes, as text with every digit: what a what-if leaves. */
+export async function changed(subject, changes) {
+  const answer = await send("POST", "/v1/changed-account", { ...subject, options: { changes } });
+  return JSON.stringify(JSON.parse(await answer.text()).account);
+}
+
 /** A question's answer to be shown: {words, figures: [{title, spec, table, note}], tables: [{title, columns, rows}]}. */
 export const figures = (name, subject, options) =>
   call("POST", `/v1/figures/${name}`, { ...subject, ...(options ? { options } : {}) });
@@ -86,6 +92,15 @@ export async function stored(id) {
  * {fresh: true}. A Problem of 412 says that somebody else was first.
  */
 export const putAccount = (id, file, condition) => call("PUT", at(id), file, condition);
+
+/** The alert rules with the ETag by which the tenant's own are known: {found, etag}. */
+export async function alertRules() {
+  const answer = await send("GET", "/v1/alert-rules");
+  return { found: await answer.json(), etag: answer.headers.get("ETag") };
+}
+
+/** Puts these rules in the place of those of `etag`; a Problem of 412 says that somebody else was first. */
+export const putAlertRules = (rules, etag) => call("PUT", "/v1/alert-rules", { rules }, { etag });
 
 /**
  * A runner for controls that fire faster than the service answers: one request in flight, and of those that wait only

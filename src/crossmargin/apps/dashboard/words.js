@@ -9,13 +9,14 @@ function format(options) {
 }
 
 export const UNKNOWN = "unknown";
+const DUST = 1e-8; // what is nearer to 0 reads as 0.00, with its sign: what the digits of a threshold leave over
 
-/** An amount: grouped, two decimals, or four significant digits below 1; what is missing is said to be unknown. */
+/** An amount: grouped, two decimals, and four significant digits below 1; what is missing is said to be unknown. */
 export function amount(text) {
   if (text === null || text === undefined || text === "") return UNKNOWN;
-  const small = Math.abs(Number(text)) < 1 && Number(text) !== 0;
-  return format(small ? { maximumSignificantDigits: 4 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 })
-    .format(text);
+  const size = Math.abs(Number(text));
+  const decimals = size < 1 && size >= DUST ? 3 - Math.floor(Math.log10(size)) : 2;
+  return format({ minimumFractionDigits: 2, maximumFractionDigits: decimals }).format(text);
 }
 
 /** A quantity: as many decimals as it has, up to eight. */
@@ -90,22 +91,40 @@ export const isKnown = (status) => ["healthy", "warning", "liquidation"].include
 
 const AHEAD = 60; // seconds by which clocks may differ
 
+/** A time in its largest unit: 317157 s is "3 d". */
+export function span(seconds) {
+  for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60]]) {
+    if (seconds >= size) return `${Math.floor(seconds / size)}\u00a0${unit}`;
+  }
+  return `${Math.round(seconds)}\u00a0s`;
+}
+
+/** What a rule of the monitor watches, in the unit of its kind. */
+const FIGURES = {
+  margin_ratio: percent, distance: (text) => percent(text, { sign: true }), sensitivity: percent,
+  stale: (text) => span(Number(text)), lag: (text) => span(Number(text)), runway: (text) => span(Number(text) * 3600),
+  headroom: amount,
+};
+
+/** A figure of an alert, or its limit; kinds without a unit of their own count something. */
+export const figure = (kind, text) => (text === null || text === undefined ? UNKNOWN : (FIGURES[kind] ?? quantity)(text));
+
 /** How long ago a moment was, in its largest unit; a moment of the future has no age. */
 export function age(moment, now = Date.now()) {
   if (!moment) return "age unknown";
   const seconds = Math.round((now - Date.parse(moment)) / 1000);
   if (seconds < -AHEAD) return "in the future, age unknown";
   if (seconds < 5) return "just now";
-  for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60]]) {
-    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;
-  }
-  return `${seconds} s ago`;
+  return `${span(seconds)} ago`;
 }
 
 /** A moment in UTC to the minute. */
 export function moment(text) {
   return text ? `${text.slice(0, 10)} ${text.slice(11, 16)} UTC` : UNKNOWN;
 }
+
+/** A sentence of the service with its fields in words: "free_collateral is short" is "free collateral is short". */
+export const wordy = (text) => text.replace(/\b[a-z]+(_[a-z]+)+\b/g, heading);
 
 /** A name of the service as a heading: maintenance_margin is "maintenance margin". */
 export const heading = (name) => name.replaceAll("_", " ");

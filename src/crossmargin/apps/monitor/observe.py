@@ -20,7 +20,7 @@ from crossmargin.analytics.threshold import thresholds_of
 from crossmargin.apps.monitor.rules import NEVER, Figure, KindName, Reading
 from crossmargin.engine.pool import Prepared
 from crossmargin.engine.prepare import prepare
-from crossmargin.engine.reference import evaluate
+from crossmargin.engine.reporting import evaluate
 from crossmargin.errors import CrossmarginError
 from crossmargin.files.accounts import Case
 from crossmargin.model.profile import Rules

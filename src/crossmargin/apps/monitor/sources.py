@@ -247,7 +247,7 @@ class StoreSource:
         """The accounts whose snapshot is another than before; one that was deleted says so."""
         found = [Seen(self._name, None, at, scope=ALIVE)]
         try:
-            with self._store.reading() as tx:
+            with self._store.reading(self._tenant) as tx:
                 rows = self._store.accounts(tx, self._tenant)
                 files = {
                     row.id: self._store.snapshot(tx, self._tenant, row.id, row.snapshot)

@@ -10,11 +10,12 @@ from typing_extensions import TypedDict
 
 from crossmargin.analytics.allocation import FrontierPoint, Outline, Plan
 from crossmargin.analytics.barrier import LiquidationProbability
+from crossmargin.analytics.best_hedge import HedgeChoice
 from crossmargin.analytics.box import WorstInBox
 from crossmargin.analytics.cascade import Cascade
 from crossmargin.analytics.comparison import Comparison
 from crossmargin.analytics.funding import FundingOutlook
-from crossmargin.analytics.hedge import HedgeChoice, HedgeEffect, NeutralPair, Requirement
+from crossmargin.analytics.hedge import HedgeEffect, NeutralPair, Requirement
 from crossmargin.analytics.limits import MaxOrder, MaxWithdraw
 from crossmargin.analytics.replay import Run
 from crossmargin.analytics.reverse_stress import ReverseStress

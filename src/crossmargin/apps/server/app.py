@@ -27,7 +27,7 @@ from crossmargin.apps.server.security import Door, Guard
 from crossmargin.apps.server.settings import Settings
 from crossmargin.apps.store.retention import days_ago, forgetting
 from crossmargin.apps.store.store import Store
-from crossmargin.errors import CrossmarginError
+from crossmargin.errors import AccountError, CrossmarginError, Fault
 
 _LOG = logging.getLogger(__name__)
 _HOUR, _BETWEEN = 3600.0, 0.02
@@ -36,6 +36,7 @@ _HOUR, _BETWEEN = 3600.0, 0.02
 
 def create_app(settings: Settings, store: Store) -> FastAPI:
     """A service over a store, which its caller closes."""
+    _look_at_the_wall(settings, store)
     work, hub = Work(settings), Hub(settings)
 
     @asynccontextmanager
@@ -79,6 +80,19 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     app.add_middleware(Door, settings=settings, meter=state.meter)
     app.get("/openapi.json", include_in_schema=False)(lambda: described(app))
     return app
+
+
+def _look_at_the_wall(settings: Settings, store: Store) -> None:
+    """Say or refuse a store whose database does not keep tenants apart.
+
+    It is a refusal only where it was asked for: the statements keep them apart too, and a desk whose role is a
+    superuser today must not be without its service after an upgrade. SQLite is what one machine has, and is said in
+    the documentation, not at every start.
+    """
+    if store.no_wall is not None and settings.row_security:
+        raise AccountError("serve", (Fault("--row-security", "", f"cannot be held to: {store.no_wall}"),))
+    if store.no_wall is not None and not store.is_file:
+        _LOG.warning("tenants are kept apart by the service's own statements alone: %s", store.no_wall)
 
 
 async def forget(settings: Settings, store: Store, work: Work) -> None:

@@ -213,7 +213,7 @@ class Books:
         by: dict[str, list[bytes]] = {}
         for lines, who, _ in sent:
             by.setdefault(who, []).extend(lines)
-        with self._store.changing() as tx:
+        with self._store.changing(self.tenant) as tx:
             for who, lines in by.items():
                 body = digest("\n".join(one.decode(errors="backslashreplace") for one in lines))
                 self._store.audit(tx, self.tenant, who, "clearing.commands", f"{len(lines)} commands", after=body)

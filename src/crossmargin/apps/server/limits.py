@@ -7,7 +7,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
 from crossmargin.apps.server.problems import Problem
@@ -63,11 +63,21 @@ class Work:
         }
         self._pools: dict[Lane, ThreadPoolExecutor] = {}
         self.crews: dict[Lane, Crew] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.pending = dict.fromkeys(self._threads, 0)
 
     async def run(self, work: Callable[..., T], *given: Any, lane: Lane = "quick") -> T:
         """The result of ``work`` in a thread; a :class:`Problem` where it takes too long or too much waits."""
-        return await self._in(self._pool(lane), lane, work, *given)
+        self._enter(lane)
+        begun = self._pool(lane).submit(work, *given)
+        future = asyncio.wrap_future(begun)
+        future.add_done_callback(lambda done: self._done(done, lane))
+        try:
+            async with asyncio.timeout(self._limits[lane]):
+                return await asyncio.shield(future)
+        except TimeoutError:
+            begun.cancel()  # what waits is not begun any more
+            raise too_slow(self._limits[lane]) from None
 
     async def apart(self, work: Callable[..., T], *given: Any, lane: Lane = "quick") -> T:
         """The same in another process; ``work`` is a function of a module, what it is given and answers plain data.
@@ -77,7 +87,14 @@ class Work:
         crew = self._crew(lane) if self._workers else None
         if crew is None or (lane == "quick" and not crew.began.is_set()):
             return await self.run(work, *given, lane=lane)
-        return await self._in(crew.threads, lane, crew.ask, work, *given)
+        self._enter(lane)
+        try:
+            async with asyncio.timeout(self._limits[lane]):
+                return await crew.ask(work, *given)
+        except TimeoutError:
+            raise too_slow(self._limits[lane]) from None
+        finally:
+            self.pending[lane] -= 1
 
     def beside(self, work: Callable[..., T], *given: Any) -> T:
         """What ``work`` answers in the process of changes, for a thread of that lane; ``work`` is as in :meth:`apart`.
@@ -85,28 +102,21 @@ class Work:
         Without processes, and until the first is there, it is done in the thread itself.
         """
         crew = self.crews.get("change")
-        return work(*given) if crew is None or not crew.began.is_set() else crew.ask(work, *given)
+        if crew is None or self._loop is None or not crew.began.is_set():
+            return work(*given)
+        return asyncio.run_coroutine_threadsafe(crew.ask(work, *given), self._loop).result()
 
     async def begin(self) -> None:
         """Start the process of changes and those of quick questions, and wait for the first of each."""
         if self._workers:
-            crews = [self._crew("change"), self._crew("quick")]
-            while not all(crew.began.is_set() for crew in crews):
-                await asyncio.sleep(0.05)
+            self._loop = asyncio.get_running_loop()
+            for crew in (self._crew("change"), self._crew("quick")):
+                await crew.began.wait()
 
-    async def _in(self, pool: Executor, lane: Lane, work: Callable[..., T], *given: Any) -> T:
+    def _enter(self, lane: Lane) -> None:
         if self.pending[lane] >= self._most:
             raise Problem(503, "busy", "Too much is waiting", headers={"Retry-After": "1"})
         self.pending[lane] += 1
-        begun = pool.submit(work, *given)
-        future = asyncio.wrap_future(begun)
-        future.add_done_callback(lambda done: self._done(done, lane))
-        try:
-            async with asyncio.timeout(self._limits[lane]):
-                return await asyncio.shield(future)
-        except TimeoutError:
-            begun.cancel()  # what waits is not begun any more
-            raise too_slow(self._limits[lane]) from None
 
     def _pool(self, lane: Lane) -> ThreadPoolExecutor:
         """The threads of a lane, made when they are first needed: a service that was ended may be started again."""
@@ -118,7 +128,7 @@ class Work:
         """The processes of a lane; slow questions have one of their own, and changes one that gives way to nobody."""
         if lane not in self.crews:
             count = self._workers if lane == "quick" else 1
-            self.crews[lane] = Crew(lane, count, self._limits[lane], gives_way=lane != "change")
+            self.crews[lane] = Crew(count, self._limits[lane], gives_way=lane != "change")
         return self.crews[lane]
 
     def _done(self, done: asyncio.Future[T], lane: Lane) -> None:

@@ -83,7 +83,9 @@ def problem_of(error: CrossmarginError) -> Problem:
 
 async def show_problem(_request: Request, error: Exception) -> Response:
     """The handler of :class:`Problem` and of our own errors."""
-    problem = error if isinstance(error, Problem) else problem_of(error)  # type: ignore[arg-type]
+    problem = problem_of(error) if isinstance(error, CrossmarginError) else error
+    if not isinstance(problem, Problem):
+        raise error
     return problem.response()
 
 

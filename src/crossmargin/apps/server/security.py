@@ -192,7 +192,7 @@ class Door:
 
 def too_large(settings: Settings) -> Problem:
     """The body has more bytes than are read."""
-    return Problem(413, "too-large", "The body is too large", f"at most {settings.most_body} bytes are read")
+    return Problem(413, "too-large", "The body is too large", f"at most {settings.most_body:,} bytes are read")
 
 
 def too_slow(settings: Settings) -> Problem:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from crossmargin.apps.monitor.channels import Message, message_of
 from crossmargin.apps.monitor.judge import AccountState, Alert, Event
 from crossmargin.apps.monitor.rules import AlertRule, Reading
+from crossmargin.apps.store.retention import forgetting_alerts
 from crossmargin.apps.store.store import Store
 from crossmargin.apps.store.tables import ALERT_RULES, ALERTS, DELIVERIES, MONITOR_STATES, READINGS
 from crossmargin.files.database import sa
@@ -90,9 +91,13 @@ class Monitoring:
 
     def rules(self) -> tuple[AlertRule, ...]:
         """The rules of the tenant, in their order."""
+        with self.store.reading(self.tenant) as tx:
+            return self.rules_in(tx)
+
+    def rules_in(self, tx: sa.Connection) -> tuple[AlertRule, ...]:
+        """The same in a transaction of the caller."""
         query = sa.select(ALERT_RULES.c.body).where(ALERT_RULES.c.tenant == self.tenant).order_by(ALERT_RULES.c.place)
-        with self.store.reading() as tx:
-            return tuple(_RULE.validate_json(body) for body in tx.execute(query).scalars())
+        return tuple(_RULE.validate_json(body) for body in tx.execute(query).scalars())
 
     def put_rules(self, tx: sa.Connection, rules: Sequence[AlertRule]) -> None:
         """Put these rules in the place of all, in a transaction of the caller."""
@@ -106,7 +111,7 @@ class Monitoring:
     def states(self) -> dict[str, AccountState]:
         """What is remembered of every account."""
         query = sa.select(MONITOR_STATES.c.body).where(MONITOR_STATES.c.tenant == self.tenant)
-        with self.store.reading() as tx:
+        with self.store.reading(self.tenant) as tx:
             found = [_STATE.validate_json(body) for body in tx.execute(query).scalars()]
         return {state.account: state for state in found}
 
@@ -115,7 +120,7 @@ class Monitoring:
         steps = list(steps)
         made = [row for step in steps for event in step.events for row in self._deliveries(event)]
         names = [step.state.account for step in steps]
-        with self.store.changing() as tx:
+        with self.store.changing(self.tenant) as tx:
             for start in range(0, len(names), 500):
                 of = MONITOR_STATES.c.account.in_(names[start : start + 500])
                 tx.execute(MONITOR_STATES.delete().where(MONITOR_STATES.c.tenant == self.tenant, of))
@@ -190,14 +195,14 @@ class Monitoring:
         columns = ALERTS.c.body, ALERTS.c.acknowledged_at, ALERTS.c.acknowledged_by
         query = sa.select(*columns).where(ALERTS.c.tenant == self.tenant, *_IN_STATE[state])
         query = query.order_by(ALERTS.c.raised_at.desc(), ALERTS.c.id).limit(limit)
-        with self.store.reading() as tx:
+        with self.store.reading(self.tenant) as tx:
             return [_alert(*row) for row in tx.execute(query)]
 
     def alert(self, alert_id: str) -> Alert | None:
         """One alert of the tenant."""
         columns = ALERTS.c.body, ALERTS.c.acknowledged_at, ALERTS.c.acknowledged_by
         query = sa.select(*columns).where(ALERTS.c.tenant == self.tenant, ALERTS.c.id == alert_id)
-        with self.store.reading() as tx:
+        with self.store.reading(self.tenant) as tx:
             row = tx.execute(query).first()
         return None if row is None else _alert(*row)
 
@@ -214,7 +219,7 @@ class Monitoring:
         """Alerts that stand and that somebody has acknowledged: who, and when."""
         columns = ALERTS.c.id, ALERTS.c.acknowledged_by, ALERTS.c.acknowledged_at
         query = sa.select(*columns).where(ALERTS.c.tenant == self.tenant, *_IN_STATE["acknowledged"])
-        with self.store.reading() as tx:
+        with self.store.reading(self.tenant) as tx:
             return {row[0]: (row[1], datetime.fromisoformat(row[2])) for row in tx.execute(query)}
 
     # deliveries ------------------------------------------------------------------------------------------------------
@@ -225,7 +230,7 @@ class Monitoring:
         query = (
             self._select().where(*of, DELIVERIES.c.due_at <= stamp(at)).order_by(DELIVERIES.c.made_at, DELIVERIES.c.id)
         )
-        with self.store.reading() as tx:
+        with self.store.reading(self.tenant) as tx:
             return [Delivery(*row) for row in tx.execute(query.limit(limit))]
 
     def deliveries(self, *, alert: str | None = None, status: str | None = None, limit: int = 1000) -> list[Delivery]:
@@ -235,7 +240,7 @@ class Monitoring:
             query = query.where(DELIVERIES.c.alert == alert)
         if status is not None:
             query = query.where(DELIVERIES.c.status == status)
-        with self.store.reading() as tx:
+        with self.store.reading(self.tenant) as tx:
             return [Delivery(*row) for row in tx.execute(query.order_by(DELIVERIES.c.made_at).limit(limit))]
 
     def _select(self) -> sa.Select[Any]:
@@ -249,7 +254,7 @@ class Monitoring:
         values = {"status": "to", "tries": "n", "said": "why", "due_at": "at"}
         where = (DELIVERIES.c.tenant == self.tenant, DELIVERIES.c.id == sa.bindparam("of"))
         note = DELIVERIES.update().where(*where).values(**{name: sa.bindparam(key) for name, key in values.items()})
-        with self.store.changing() as tx:
+        with self.store.changing(self.tenant) as tx:
             tx.execute(note, rows)
 
     # readings --------------------------------------------------------------------------------------------------------
@@ -261,19 +266,14 @@ class Monitoring:
         )
         if since is not None:
             query = query.where(READINGS.c.at >= stamp(since))
-        with self.store.reading() as tx:
+        with self.store.reading(self.tenant) as tx:
             rows = tx.execute(query.order_by(READINGS.c.at.desc()).limit(limit)).fetchall()
         return [(row[0], _READING.validate_json(row[1])) for row in reversed(rows)]
 
     def forget(self, at: datetime, *, keep_days: int) -> None:
-        """Drop readings, cleared alerts and settled deliveries that are older than so many days."""
-        before = stamp(at - timedelta(days=keep_days))
-        with self.store.changing() as tx:
-            tx.execute(READINGS.delete().where(READINGS.c.tenant == self.tenant, READINGS.c.at < before))
-            gone = (ALERTS.c.tenant == self.tenant, ALERTS.c.cleared_at < before)
-            tx.execute(ALERTS.delete().where(*gone))
-            settled = (DELIVERIES.c.tenant == self.tenant, DELIVERIES.c.status != WAITING)
-            tx.execute(DELIVERIES.delete().where(*settled, DELIVERIES.c.made_at < before))
+        """Drop readings that are older than so many days, and alerts that have been over and acknowledged so long."""
+        for _ in forgetting_alerts(self.store, stamp(at - timedelta(days=keep_days)), self.tenant):
+            pass
 
 
 def _gone(state: AccountState) -> bool:
@@ -283,7 +283,7 @@ def _gone(state: AccountState) -> bool:
 def watched_tenants(store: Store) -> list[str]:
     """Every tenant that has alert rules, or had them and may have alerts that stand."""
     tables = (ALERT_RULES, MONITOR_STATES)
-    with store.reading() as tx:
+    with store.reading(None) as tx:
         return sorted({name for table in tables for name in tx.execute(sa.select(table.c.tenant).distinct()).scalars()})
 
 

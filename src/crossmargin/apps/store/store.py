@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from crossmargin.apps.store.tables import ACCOUNTS, ANSWERS, AUDIT, HISTORY, SNAPSHOTS
+from crossmargin.apps.store.wall import no_wall, say_tenant
 from crossmargin.errors import StoreError
 from crossmargin.files.database import Database, sa
 
@@ -90,7 +91,8 @@ class Store:
     """The rooms of the service, open. Every error of the database below is a :class:`StoreError`.
 
     ``where``: the path of a SQLite file, or a database URL (``postgresql+psycopg://...``). ``new`` says whether it
-    held no account, token or audit record when it was opened.
+    held no account, token or audit record when it was opened; ``no_wall`` why the database itself does not keep tenants
+    apart (None = it does); ``is_file`` whether it is SQLite.
     """
 
     def __init__(self, where: str) -> None:
@@ -100,30 +102,37 @@ class Store:
             Path(where).parent.mkdir(parents=True, exist_ok=True)
         self._database = Database(where, migrations, StoreError, versions="store_version")
         # SQLite has one writer at a time: here they queue, instead of meeting a locked database
-        self._writer = threading.Lock() if self._database.engine.dialect.name == "sqlite" else None
-        with self.reading() as tx:
+        self.is_file = self._database.engine.dialect.name == "sqlite"
+        self._writer = threading.Lock() if self.is_file else None
+        with self.reading(None) as tx:
             self.new = tx.execute(sa.select(AUDIT.c.seq).limit(1)).first() is None
+            self.no_wall = no_wall(tx)
 
     @contextmanager
-    def changing(self) -> Iterator[sa.Connection]:
-        """One transaction that is committed at its end, or undone by an exception."""
+    def changing(self, tenant: str | None) -> Iterator[sa.Connection]:
+        """One transaction for a tenant that is committed at its end, or undone by an exception.
+
+        ``tenant``: whose rows it may see and write; None is the service's own work, across all of them. PostgreSQL
+        holds to it whatever is asked in the transaction; on SQLite the statements alone do.
+        """
         if self._writer is not None:
-            with self._writer, self._transaction("cannot be written") as tx:
+            with self._writer, self._transaction("cannot be written", tenant) as tx:
                 yield tx
         else:
-            with self._transaction("cannot be written") as tx:
+            with self._transaction("cannot be written", tenant) as tx:
                 yield tx
 
     @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """A connection to read by."""
-        with self._transaction("cannot be read") as tx:
+    def reading(self, tenant: str | None) -> Iterator[sa.Connection]:
+        """A transaction to read by, for a tenant or (None) for the service itself, as :meth:`changing` has it."""
+        with self._transaction("cannot be read", tenant) as tx:
             yield tx
 
     @contextmanager
-    def _transaction(self, what: str) -> Iterator[sa.Connection]:
+    def _transaction(self, what: str, tenant: str | None) -> Iterator[sa.Connection]:
         try:
             with self._database.engine.begin() as connection:
+                say_tenant(connection, tenant)
                 yield connection
         except sa.exc.SQLAlchemyError as error:
             raise self._database.failed(what, error) from error
@@ -225,13 +234,16 @@ class Store:
 
     # who did what ----------------------------------------------------------------------------------------------------
 
+    def alone(self, tx: sa.Connection, tenant: str) -> None:
+        """Wait until nobody else changes what is this tenant's, in whatever process; until the transaction ends."""
+        if not self.is_file:  # that has one writer anyway
+            tx.execute(_ONE_BY_ONE, {"tenant": tenant})
+
     def audit(
         self, tx: sa.Connection, tenant: str, who: str, what: str, object: str, before: str = "", after: str = ""
     ) -> None:
         """Add a record to the tenant's audit log, in the transaction of what it tells."""
-        if self._writer is None:
-            # where several write at a time, who writes next waits for the record that its own is chained to
-            tx.execute(_ONE_BY_ONE, {"tenant": tenant})
+        self.alone(tx, tenant)  # who writes next waits for the record that its own is chained to
         query = sa.select(AUDIT.c.seq, AUDIT.c.hash).where(AUDIT.c.tenant == tenant).order_by(AUDIT.c.seq.desc())
         seq, previous = tx.execute(query.limit(1)).first() or (0, GENESIS)
         told = (seq + 1, now(), who, what, object, before, after)
@@ -276,7 +288,7 @@ def _execute(tx: sa.Connection, statement: Any, rows: list[dict[str, Any]]) -> N
 
 
 _ONE_BY_ONE = sa.text("SELECT pg_advisory_xact_lock('audit'::regclass::oid::int, hashtext(:tenant))")
-"""Held until the transaction ends; PostgreSQL only, SQLite has one writer anyway."""
+"""Held until the transaction ends; PostgreSQL only."""
 
 
 def chained(previous: str, tenant: str, told: Sequence[Any]) -> str:

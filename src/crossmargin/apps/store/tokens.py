@@ -39,7 +39,7 @@ def create_token(
     secret = secret or secrets.token_urlsafe(32)
     end = None if days is None else _written(datetime.now(UTC) + timedelta(days=days))
     made = Token(digest(secret), secrets.token_hex(6), tenant, name, " ".join(scopes), now(), end, None, None)
-    with store.changing() as tx:
+    with store.changing(tenant) as tx:
         tx.execute(TOKENS.insert(), made._asdict())
         store.audit(tx, tenant, who, "token.create", made.id, after=f"{name}: {made.scopes}")
     return secret, made
@@ -53,7 +53,7 @@ def tokens(tx: sa.Connection, tenant: str | None = None) -> list[Token]:
 
 def revoke_token(store: Store, tenant: str | None, token: str, *, who: str) -> Token | None:
     """End a token now; the token as it then is, or None where there is none of that id."""
-    with store.changing() as tx:
+    with store.changing(tenant) as tx:
         found = next((one for one in tokens(tx, tenant) if one.id == token), None)
         if found is None or found.revoked_at is not None:
             return found
@@ -65,7 +65,7 @@ def revoke_token(store: Store, tenant: str | None, token: str, *, who: str) -> T
 
 def use_token(store: Store, hashed: str) -> Token | None:
     """The token of this digest where it is in force, its use noted; None where it is not."""
-    with store.reading() as tx:
+    with store.reading(None) as tx:  # whose it is, is what is asked
         row = tx.execute(TOKENS.select().where(TOKENS.c.digest == hashed)).first()
     if row is None:
         return None
@@ -75,7 +75,7 @@ def use_token(store: Store, hashed: str) -> Token | None:
     if found.expires_at is not None and found.expires_at <= moment:
         return None
     if found.used_at is None or found.used_at < _written(datetime.now(UTC) - _EVERY):
-        with store.changing() as tx:
+        with store.changing(found.tenant) as tx:
             tx.execute(TOKENS.update().where(TOKENS.c.digest == hashed).values(used_at=moment))
     return found
 

@@ -94,7 +94,7 @@ def _progress(words: str) -> None:
 
 def _code(fund: Fund) -> int:
     """4 where an account is liquidatable as it stands."""
-    return max(exit_code(member) for member in fund.members)  # type: ignore[arg-type]
+    return max(exit_code(member) for member in fund.members)
 
 
 def _print(found: Any, show: Any, *, json: bool) -> None:

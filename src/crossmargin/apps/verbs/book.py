@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossmargin.apps.options import Json, On, date_of, print_json
+from crossmargin.apps.options import Historical, Json, On, ScenarioFile, date_of, print_json
 from crossmargin.errors import AccountError, Fault
 
 if TYPE_CHECKING:
@@ -202,13 +202,8 @@ def stress(
     market: MarketOf,
     profile: ProfileOf,
     on: On = None,
-    scenarios: Annotated[
-        str | None,
-        typer.Option("--scenarios", metavar="FILE", help="Scenarios from a TOML, JSON, CSV or Parquet file."),
-    ] = None,
-    historical: Annotated[
-        bool, typer.Option("--historical", help="The days of falling markets that ship with crossmargin.")
-    ] = False,
+    scenarios: ScenarioFile = None,
+    historical: Historical = False,
     threads: ThreadCount = None,
     json: Json = False,
 ) -> None:
@@ -267,20 +262,23 @@ def convert(
     positions: Annotated[
         str | None, typer.Option("--positions", metavar="FILE", help="A flat table of positions, CSV or Parquet.")
     ] = None,
+    orders: Annotated[
+        str | None, typer.Option("--orders", metavar="FILE", help="A flat table of open orders, CSV or Parquet.")
+    ] = None,
     profile: Annotated[
         str, typer.Option("--profile", "-p", metavar="ID", help="The profile that written account files name.")
     ] = "plain-cross",
     on: On = None,
 ) -> None:
-    """Turn account files or two flat tables into a book, and a book into account files."""
+    """Turn account files or flat tables into a book, and a book into account files."""
     from crossmargin.apps import conversion
 
     when = None if on is None else date_of(on)
-    if not out or (source is None) == (balances is None and positions is None):
-        why = "needs --out and one source: a folder, a book, or --balances and --positions"
+    if not out or (source is None) == (balances is None and positions is None and orders is None):
+        why = "needs --out and one source: a folder, a book, or --balances, --positions and --orders"
         raise AccountError("book convert", (Fault("SOURCE", source or "", why),))
     if source is None:
-        count = conversion.tables_to_book(balances, positions, Path(out))
+        count = conversion.tables_to_book(balances, positions, orders, Path(out))
     elif Path(source).is_dir():
         count = conversion.folder_to_book(Path(source), Path(out), on=when)
     else:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, asked, exit_code, print_json, read_subject
+from crossmargin.apps.options import (
+    File,
+    Json,
+    Mode,
+    On,
+    OtherRules,
+    ProfileName,
+    asked,
+    exit_code,
+    print_json,
+    read_subject,
+)
 
 if TYPE_CHECKING:
     from crossmargin.analytics.comparison import Comparison, ComparisonRow
     from crossmargin.model.report import Crossing
-
-
-class _Mode(StrEnum):
-    as_held = "as_held"
-    cross = "cross"
-    isolated = "isolated"
-    hedged_cross = "hedged_cross"
 
 
 def register(app: typer.Typer) -> None:
@@ -28,12 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     file: File,
-    other: Annotated[
-        list[str] | None,
-        typer.Option("--with", metavar="PROFILE[@DATE]", help="Also by these rules, or by its own of another @DATE."),
-    ] = None,
+    other: OtherRules = None,
     mode: Annotated[
-        list[_Mode] | None,
+        list[Mode] | None,
         typer.Option("--mode", help="Only this margin mode; repeat it. By default all that differ for this account."),
     ] = None,
     json: Json = False,

@@ -20,7 +20,8 @@ from crossmargin.apps.options import (
 )
 
 if TYPE_CHECKING:
-    from crossmargin.analytics.hedge import HedgeChoice, HedgeEffect, NeutralPair, Requirement
+    from crossmargin.analytics.best_hedge import HedgeChoice
+    from crossmargin.analytics.hedge import HedgeEffect, NeutralPair, Requirement
 
 
 def register(app: typer.Typer) -> None:

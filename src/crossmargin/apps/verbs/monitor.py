@@ -156,7 +156,7 @@ def acknowledge(
         if len(found) != 1:
             why = "is the beginning of several alerts' ids" if found else "is no alert here"
             raise ProfileError("acknowledge", (Fault("ID", alert, why),))
-        with monitoring.store.changing() as tx:
+        with monitoring.store.changing(monitoring.tenant) as tx:
             monitoring.acknowledge(tx, found[0], by[:128], datetime.now(UTC))
             monitoring.store.audit(tx, monitoring.tenant, by[:128], "alert.acknowledge", found[0])
     typer.echo(f"{found[0]} acknowledged by {by}")

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import File, Json, On, ProfileName, asked, print_json, read_subject, write_page
+from crossmargin.apps.options import (
+    File,
+    Json,
+    Mode,
+    On,
+    OtherRules,
+    ProfileName,
+    asked,
+    print_json,
+    read_subject,
+    write_page,
+)
 
 if TYPE_CHECKING:
     from crossmargin.analytics.replay import Liquidation, Run
-
-
-class _Mode(StrEnum):
-    as_held = "as_held"
-    cross = "cross"
-    isolated = "isolated"
-    hedged_cross = "hedged_cross"
 
 
 def register(app: typer.Typer) -> None:
@@ -35,12 +38,9 @@ def replay(
             help="CSV or Parquet, a row a bar: time, BTC (close), and optionally BTC@open, @high, @low, @funding.",
         ),
     ],
-    other: Annotated[
-        list[str] | None,
-        typer.Option("--with", metavar="PROFILE[@DATE]", help="Also by these rules, or by its own of another @DATE."),
-    ] = None,
+    other: OtherRules = None,
     mode: Annotated[
-        list[_Mode] | None,
+        list[Mode] | None,
         typer.Option("--mode", help="A margin mode; repeat it to see several side by side. Default: as held."),
     ] = None,
     enter: Annotated[

@@ -116,9 +116,10 @@ def _show(found: FundingOutlook) -> None:
     if moved:
         columns = ["threshold of", "pool", "side", "without it", "now", "moved"]
         console.print(_figures("What the funding paid so far did", columns, moved, left=3))
-    for pay in found.payments:
-        if pay.reason:
-            console.print(f"note: {pay.reason}", style="dim")
+    reasons = [row.reason for row in found.payments]
+    reasons += [row.reason for row in found.runways if row.kind != "unknown"]
+    for reason in dict.fromkeys(filter(None, reasons)):
+        console.print(f"note: {reason}", style="dim")
 
 
 def _when(row: Runway) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +20,8 @@ from crossmargin.apps.options import (
 )
 
 if TYPE_CHECKING:
-    from crossmargin.analytics.sensitivity import SafeLeverage, Sensitivity, Slope, ThresholdSlope
+    from crossmargin.analytics.safe_leverage import SafeLeverage
+    from crossmargin.analytics.sensitivity import Sensitivity, Slope, ThresholdSlope
 
 
 def register(app: typer.Typer) -> None:
@@ -87,10 +89,10 @@ def _show(found: Sensitivity, top: int) -> None:
         console.print(f"note: {note}", style="dim")
 
 
-def _sides(up: object, down: object) -> str:
+def _sides(up: Decimal | None, down: Decimal | None) -> str:
     from crossmargin.apps.tables import shown
 
-    first, second = shown(up), shown(down)  # type: ignore[arg-type]
+    first, second = shown(up), shown(down)
     return first if first == second else f"{first} up, {second} down"
 
 

@@ -81,6 +81,13 @@ def serve(
             help="Forget history and snapshots that are older, never what an account is now; 0: keep all.",
         ),
     ] = 400,
+    row_security: Annotated[
+        bool,
+        typer.Option(
+            "--row-security",
+            help="Refuse to start where the database does not keep tenants apart by row-level security.",
+        ),
+    ] = False,
     journal: Annotated[
         str | None,
         typer.Option(
@@ -115,6 +122,7 @@ def serve(
             workers=workers,
             connections=connections,
             keep_days=keep_days,
+            row_security=row_security,
             journal=journal,
             journal_tenant=journal_tenant,
         )
@@ -127,6 +135,7 @@ def serve(
 
 def _run(settings: Settings, store: Store, *, browser: bool) -> None:
     """Listen until interrupted; the address is told when it is listened on."""
+    import gc
     import socket
 
     try:
@@ -157,6 +166,7 @@ def _run(settings: Settings, store: Store, *, browser: bool) -> None:
             if self.started:
                 typer.echo(f"crossmargin listens on {url} (store: {_told(store.where)}; Ctrl-C ends it)")
                 sys.stdout.flush()  # whoever started it may wait for the line
+                gc.freeze()  # what is there now stays: a collection that goes through it keeps prices waiting
                 if browser:
                     _show(url)
 
@@ -164,21 +174,22 @@ def _run(settings: Settings, store: Store, *, browser: bool) -> None:
     sys.setswitchinterval(0.0005)
     # ended by the system as by an interrupt: the store is closed, and what other processes share is given back
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    config = uvicorn.Config(
-        create_app(settings, store),
-        log_level="warning",
-        http=Requests,
-        ws=Streaming,
-        ws_max_size=settings.most_message,
-        ws_per_message_deflate=False,
-        ws_ping_interval=PING_SECONDS,
-        ws_ping_timeout=PING_SECONDS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        limit_concurrency=settings.connections + 1,  # the one that asks is among them
-        server_header=False,
-        timeout_graceful_shutdown=3,
-    )
-    Serving(config).run(sockets=[listening])
+    with listening:  # let go of it where the service cannot be made
+        config = uvicorn.Config(
+            create_app(settings, store),
+            log_level="warning",
+            http=Requests,
+            ws=Streaming,
+            ws_max_size=settings.most_message,
+            ws_per_message_deflate=False,
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PING_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            limit_concurrency=settings.connections + 1,  # the one that asks is among them
+            server_header=False,
+            timeout_graceful_shutdown=3,
+        )
+        Serving(config).run(sockets=[listening])
 
 
 def _show(url: str) -> None:
@@ -221,7 +232,7 @@ def _seed(store: Store, tenant: str) -> None:
     from crossmargin.apps.store.keeping import judged, keep
 
     ready = [judged({**raw, "id": name}, name, title=title) for name, title, raw in examples()]
-    with store.changing() as tx:
+    with store.changing(tenant) as tx:
         for one in ready:
             (stored,) = keep(store, tx, tenant, one)
             store.audit(tx, tenant, "crossmargin serve", "account.put", one.id, after=stored.snapshot)
@@ -230,7 +241,7 @@ def _seed(store: Store, tenant: str) -> None:
 def _has_tokens(store: Store) -> bool:
     from crossmargin.apps.store.tokens import tokens
 
-    with store.reading() as tx:
+    with store.reading(None) as tx:
         return bool(tokens(tx))
 
 
@@ -242,7 +253,7 @@ def _take(store: Store, path: Path | None) -> None:
 
     if path is None:
         return
-    with store.reading() as tx:
+    with store.reading(None) as tx:
         known = {token.digest for token in tokens(tx)}
     for number, line in enumerate(read_bytes(str(path), AccountError).decode("utf-8").splitlines(), start=1):
         words = line.split()
@@ -310,7 +321,7 @@ def listed(
 
     kept = _store(store)
     try:
-        with kept.reading() as tx:
+        with kept.reading(tenant) as tx:
             found = tokens(tx, tenant)
     finally:
         kept.close()

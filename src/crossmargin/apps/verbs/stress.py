@@ -8,9 +8,12 @@ import typer
 
 from crossmargin.apps.options import (
     File,
+    Historical,
     Json,
     On,
+    OtherCoins,
     ProfileName,
+    ScenarioFile,
     asked,
     exit_code,
     named_numbers,
@@ -47,16 +50,9 @@ def stress(
             "--index", metavar="ASSET=FRACTION", help="In it, a move of this venue's index price alone; repeat it."
         ),
     ] = None,
-    others: Annotated[
-        str | None, typer.Option("--others", metavar="FRACTION", help="In it, the move of every coin not named.")
-    ] = None,
-    scenarios: Annotated[
-        str | None,
-        typer.Option("--scenarios", metavar="FILE", help="Scenarios from a TOML, JSON, CSV or Parquet file."),
-    ] = None,
-    historical: Annotated[
-        bool, typer.Option("--historical", help="The days of falling markets that ship with crossmargin.")
-    ] = False,
+    others: OtherCoins = None,
+    scenarios: ScenarioFile = None,
+    historical: Historical = False,
     coin: Annotated[
         str | None,
         typer.Option("--ladder", metavar="COIN", help="One coin from -50 % to +50 %; all: every coin together."),

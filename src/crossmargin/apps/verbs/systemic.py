@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossmargin.apps.options import Json, On, ProfileName, date_of, named_numbers, print_json, read_case, write_page
+from crossmargin.apps.options import (
+    Json,
+    On,
+    OtherCoins,
+    ProfileName,
+    date_of,
+    named_numbers,
+    print_json,
+    read_case,
+    write_page,
+)
 from crossmargin.errors import AccountError, Fault
 
 if TYPE_CHECKING:
@@ -35,9 +45,7 @@ def systemic(
         list[str] | None,
         typer.Option("--move", metavar="COIN=FRACTION", help="The shock: --move BTC=-0.1; repeat it."),
     ] = None,
-    others: Annotated[
-        str | None, typer.Option("--others", metavar="FRACTION", help="In it, the move of every coin not named.")
-    ] = None,
+    others: OtherCoins = None,
     depth: Annotated[
         list[str] | None,
         typer.Option(

@@ -194,7 +194,12 @@ def _live(sources: dict[str, Source], stale: int) -> int:
 def _keys() -> Iterator[Callable[[float], str]]:
     """A function that waits so long for a key and says which; where there is no keyboard it only waits."""
     if not sys.stdin.isatty():
-        yield lambda seconds: time.sleep(seconds) or ""  # type: ignore[func-returns-value]
+
+        def silent(seconds: float) -> str:
+            time.sleep(seconds)
+            return ""
+
+        yield silent
         return
     import termios
     import tty

@@ -11,12 +11,13 @@ from typing import Any
 
 from crossmargin.analytics.allocation import FrontierPoint, Plan
 from crossmargin.analytics.barrier import LiquidationProbability
+from crossmargin.analytics.best_hedge import HedgeChoice
 from crossmargin.analytics.box import WorstInBox
 from crossmargin.analytics.cascade import Cascade
 from crossmargin.analytics.comparison import Comparison
 from crossmargin.analytics.curve import Curve
 from crossmargin.analytics.funding import FundingOutlook, FundingPayment
-from crossmargin.analytics.hedge import HedgeChoice, HedgeEffect, Requirement
+from crossmargin.analytics.hedge import HedgeEffect, Requirement
 from crossmargin.analytics.limits import MaxOrder, MaxWithdraw
 from crossmargin.analytics.replay import Run
 from crossmargin.analytics.reverse_stress import ReverseStress

@@ -36,14 +36,16 @@ def standing(report: Report) -> Section:
         tables=[
             table(
                 report.pools, "pool:name", "in:currency", "equity", "maintenance_margin", "headroom", "margin_ratio",
-                "initial_margin", "free_collateral", ("status", status),
+                "initial_margin", "free_collateral", ("status", status), title="Pools",
             ),
             table(
                 report.positions, ("position", held), "quantity", "mark_price", "notional", "unrealized_pnl",
                 "initial_margin", "maintenance_margin", ("bracket", lambda p: str(p.bracket or "-")),
+                title="Positions",
             ),
             table(
-                report.balances, "asset", "pool", "wallet_balance", "unrealized_pnl", "equity", "collateral_value"
+                report.balances, "asset", "pool", "wallet_balance", "unrealized_pnl", "equity", "collateral_value",
+                title="Collateral",
             ),
         ],
     )  # fmt: skip
@@ -127,7 +129,8 @@ def comparison(found: Comparison) -> Section:
     several = len({(row.profile, row.rules_since) for row in found.rows}) > 1
     return Section(
         title="Isolated or cross",
-        text="The same positions under each mode; largest_scale is how many times the whole book could be carried.",
+        text="The same positions under each mode; the largest scale is how many times the "
+        "whole book could be carried, capital efficiency the value that one unit of equity could carry then.",
         figures=[figures.modes(found)] if any(row.headroom is not None for row in found.rows) else [],
         tables=[
             table(

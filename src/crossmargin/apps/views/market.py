@@ -13,7 +13,7 @@ from crossmargin.analytics.stress import Depeg, HeatMap, Outcome, SafetyBuffer, 
 from crossmargin.apps import figures
 from crossmargin.apps.page import Section, Table
 from crossmargin.apps.tables import percent, shown
-from crossmargin.apps.views.columns import table
+from crossmargin.apps.views.columns import amount, moved, table
 from crossmargin.model.report import Crossing
 
 
@@ -46,7 +46,7 @@ def heat_map(found: HeatMap) -> Section:
     )
     twin = Table(
         columns=(f"{found.coin_y} down, {found.coin_x} across", *(f"{move:+.0%}" for move in found.moves_x)),
-        rows=[[f"{y:+.0%}", *map(shown, row)] for y, row in zip(found.moves_y, found.headroom, strict=True)],
+        rows=[[f"{y:+.0%}", *map(amount, row)] for y, row in zip(found.moves_y, found.headroom, strict=True)],
     )
     return Section(title=f"If {found.coin_x} and {found.coin_y} move", figures=[drawn], tables=[twin], folded=True)
 
@@ -55,11 +55,11 @@ def worst_case(found: WorstCase) -> Section:
     """The market against the most leveraged position."""
     return Section(
         title="The market against the most leveraged position",
-        text=" ".join([f"{found.symbol} at {shown(found.leverage)} x.", *found.notes]),
+        text=" ".join([f"The most leveraged position is {found.symbol}, at {shown(found.leverage)} x.", *found.notes]),
         figures=[
             figures.bars(
                 "Headroom as the whole market moves against it",
-                [percent(row.move) for row in found.losses],
+                [moved(row.move) for row in found.losses],
                 [figures.number(row.headroom) for row in found.losses],
                 found.currency,
             )
@@ -86,8 +86,8 @@ def safety_buffer(found: SafetyBuffer) -> Section:
         tables=[
             table(
                 rows, "move_of:direction", "side",
-                ("by", lambda row: percent(row.move) if row.kind == "price" else row.reason or row.kind),
-                ("equity_left", lambda row: "-" if row.equity_left is None else shown(row.equity_left)),
+                ("by", lambda row: moved(row.move) if row.kind == "price" else row.reason or row.kind),
+                ("equity_left", lambda row: "-" if row.equity_left is None else amount(row.equity_left)),
                 ("pool", lambda row: row.pool or "-"), words="pool",
             )
         ],
@@ -170,7 +170,7 @@ def sensitivity(found: Sensitivity) -> Section:
             table(found.slopes, "input:name", "kind", "pool", "now", "slope_up:up", "slope_down:down", "step",
                   "moves_it_by:adverse", words="kind pool"),
             *([table(found.thresholds, "threshold_of:symbol", "side", "input:name", "kind", "price", "up", "down",
-                     words="kind")] if found.thresholds else []),
+                     words="kind", title="How each threshold moves")] if found.thresholds else []),
         ],
         folded=True,
     )  # fmt: skip

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crossmargin.analytics.best_hedge import HedgeChoice
 from crossmargin.analytics.cascade import Cascade
 from crossmargin.analytics.funding import FundingOutlook, FundingPayment
-from crossmargin.analytics.hedge import HedgeChoice, HedgeEffect, NeutralPair, Requirement
+from crossmargin.analytics.hedge import HedgeEffect, NeutralPair, Requirement
 from crossmargin.analytics.whatif import WhatIf
 from crossmargin.apps import figures
 from crossmargin.apps.page import Section, Table
 from crossmargin.apps.tables import shown
-from crossmargin.apps.views.columns import held, side, table
+from crossmargin.apps.views.columns import amount, held, side, table
 from crossmargin.model.report import Crossing
 
 _HOURS = 24
@@ -34,7 +35,7 @@ def payments(rows: Sequence[FundingPayment]) -> Section:
         ] if known else [],
         tables=[
             table(rows, ("position", held), "funding_rate", "payment", "per_day", "in:currency",
-                  ("note", lambda row: row.reason or ""), words="note")
+                  ("note", lambda row: row.reason or ""), words="note", title="Funding of each position")
         ],
     )  # fmt: skip
 
@@ -52,7 +53,10 @@ def outlook(found: FundingOutlook) -> Section:
             [f"{row.pool}, {row.scenario}" for row in ends], [float(row.hours or 0) / _HOURS for row in ends]
         )
     ]
-    runways = table(found.runways, "scenario", "pool", "per_day", "in:currency", ("runway", when), words="runway pool")
+    runways = table(
+        found.runways, "scenario", "pool", "per_day", "in:currency", ("runway", when), words="runway pool",
+        title="How long each pool lasts",
+    )  # fmt: skip
     return Section(
         title="How long it can pay funding",
         figures=[*paid.figures, *(drawn if ends else [])],
@@ -68,14 +72,14 @@ def cascade(found: Cascade) -> Section:
     move = "now" if found.distance is None else f"at {found.distance * 100:+.1f} %"
     return Section(
         title=title,
-        text=f"{found.direction}: liquidated {move}; of {shown(found.equity_now)} {found.currency} the owner keeps "
-        f"{shown(found.equity_after)}.",
+        text=f"{found.direction}: liquidated {move}; of {amount(found.equity_now)} {found.currency} the owner keeps "
+        f"{amount(found.equity_after)}.",
         figures=figures.walk(found),
         tables=[
             table(found.steps, "step", "pool", "realized_pnl", "fee", "insurance_fund", "headroom_before",
-                  "headroom_after", "equity_after", "note", words="pool note"),
+                  "headroom_after", "equity_after", "note", words="pool note", title="Step by step"),
             table(found.bills, "in:currency", "realized_pnl", "fee", "insurance_fund", "deleveraged",
-                  "socialized_loss"),
+                  "socialized_loss", title="What it cost, by currency"),
         ],
     )  # fmt: skip
 
@@ -102,7 +106,7 @@ def needs(rows: Sequence[Requirement], pairs: Sequence[NeutralPair] = ()) -> Sec
 def _figures_of(before: Any, after: Any) -> Table:
     """The figures of an account or a pool before and after; what is not there is a dash."""
     rows = [
-        [name, *("-" if report is None else shown(getattr(report, name)) for report in (before, after))]
+        [name, *("-" if report is None else amount(getattr(report, name)) for report in (before, after))]
         for name in figures.FIGURES
     ]
     return Table(columns=("figure", "before", "after"), rows=rows)

@@ -10,7 +10,7 @@ from crossmargin.analytics.systemic import Round, Systemic
 from crossmargin.apps import figures
 from crossmargin.apps.page import Section, Table
 from crossmargin.apps.tables import percent, shown
-from crossmargin.apps.views.columns import table
+from crossmargin.apps.views.columns import Column, table
 
 _COINS = 6
 """Coins that are named in a row and drawn: those of which most was traded."""
@@ -18,7 +18,7 @@ _COINS = 6
 
 def named(run: Run) -> str:
     """What tells one run from the others."""
-    return f"{run.profile}, {run.mode}"
+    return f"{run.profile}, {run.mode.replace('_', ' ')}"
 
 
 def replay(runs: Sequence[Run]) -> Section:
@@ -57,7 +57,7 @@ def _runs(runs: Sequence[Run]) -> Table:
 def _events(runs: Sequence[Run]) -> Table:
     rows = [(named(run), event) for run in runs for event in run.liquidations]
 
-    def of(name: str) -> tuple[str, object]:
+    def of(name: str) -> Column:
         return name, lambda row: getattr(row[1], name)
 
     def marks(row: tuple[str, Liquidation]) -> str:
@@ -67,10 +67,10 @@ def _events(runs: Sequence[Run]) -> Table:
         rows,
         ("rules and mode", lambda row: row[0]),
         ("when", lambda row: row[1].time),
-        *(of(name) for name in ("moment", "pool")),  # type: ignore[arg-type]
+        *(of(name) for name in ("moment", "pool")),
         ("at", marks),
         ("steps", lambda row: ", ".join(dict.fromkeys(step.step for step in row[1].steps))),
-        *(of(name) for name in ("equity_before", "equity_after", "currency")),  # type: ignore[arg-type]
+        *(of(name) for name in ("equity_before", "equity_after", "currency")),
         words="moment pool at steps currency",
     )
 
@@ -86,7 +86,7 @@ def systemic(found: Systemic) -> Section:
         figures=figures.rounds(found, coins[:_COINS]),
         tables=[_prices(found, coins), _rounds(found.rounds, coins[:_COINS]),
                 table(found.bills, "in:currency", "realized_pnl", "fee", "insurance_fund", "deleveraged",
-                      "socialized_loss")],
+                      "socialized_loss", title="What it cost, by currency")],
         notes=[*(f"left out: {name}: {why}" for name, why in found.left_out), *found.notes],
     )  # fmt: skip
 

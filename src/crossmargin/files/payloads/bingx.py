@@ -12,19 +12,22 @@ _SKIP = "positionId positionIdx availableAmt realisedProfit pnlRatio maxMarginRe
 
 
 def balance(row: Row, parts: Parts) -> None:
-    """One asset of the swap balance: ``balance`` is the wallet, ``equity`` counts unrealized profit in."""
+    """One asset of the swap balance: ``balance`` is the wallet, isolated positions in it; ``equity`` counts PnL too."""
     row.skip("userId", "shortUid", "realisedProfit", "freezedMargin")
     asset = row.need_text("asset")
     parts.lists.add("balances")
     coin = asset not in ("USDT", "USDC")
     parts.profile("bingx-coinm" if coin else "bingx-usdm")
-    parts.put("balances", asset, "wallet_balance", value=row.number("balance"))
-    pool = f"pools.{asset}"
-    parts.report(f"{pool}.collateral_value", row.number("balance"), "balance")
-    parts.report(f"{pool}.unrealized_pnl", row.number("unrealizedProfit"), "unrealizedProfit")
-    parts.report(f"{pool}.equity", row.number("equity"), "equity")
-    parts.report(f"{pool}.initial_margin", row.number("usedMargin"), "usedMargin")
-    parts.report(f"{pool}.free_collateral", row.number("availableMargin"), "availableMargin")
+    pool, held = f"pools.{asset}", row.number("balance")
+    parts.whole_wallet(
+        asset,
+        held,
+        balance=(f"{pool}.collateral_value", held),
+        unrealizedProfit=(f"{pool}.unrealized_pnl", row.number("unrealizedProfit")),
+        equity=(f"{pool}.equity", row.number("equity")),
+        usedMargin=(f"{pool}.initial_margin", row.number("usedMargin")),
+        availableMargin=(f"{pool}.free_collateral", row.number("availableMargin")),
+    )
 
 
 def position(row: Row, parts: Parts) -> None:
@@ -41,9 +44,10 @@ def position(row: Row, parts: Parts) -> None:
     inverse = "/USD:" in symbol
     parts.profile("bingx-coinm" if inverse else "bingx-usdm", "position")
     row.skip("currency")
-    side = (row.text("positionSide") or "BOTH").lower()
+    side = (row.text("positionSide") or "").lower() if "positionSide" in row.raw else "both"
     one_way = row.flag("onlyOnePosition") or side == "both"
-    quantity = None if amount is None else -abs(amount) if side == "short" else amount
+    short = amount is not None and (amount < 0 or (side != "both" and row.sold("positionSide")))
+    quantity = None if amount is None else -abs(amount) if short else amount
     own = parts.position(symbol, quantity, "net" if one_way else side)
     own.put("entry_price", row.number("avgPrice", "entryPrice") or None)
     own.put("leverage", row.number("leverage") or None)
@@ -80,8 +84,9 @@ def standard_position(row: Row, parts: Parts) -> None:
     except ValueError as error:
         parts.fault(f"{row.path}.symbol", name, str(error))
         return
-    side = (row.text("positionSide") or "LONG").lower()
-    own = parts.position(symbol, None if amount is None else -abs(amount) if side == "short" else amount)
+    short = amount is not None and (amount < 0 or row.sold("positionSide"))
+    row.skip("positionSide")
+    own = parts.position(symbol, None if amount is None else -abs(amount) if short else amount)
     own.put("entry_price", row.number("entryPrice") or None)
     own.put("leverage", row.number("leverage") or None)
     own.mark(row.number("currentPrice"))

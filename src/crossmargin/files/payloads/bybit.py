@@ -58,15 +58,14 @@ def _coin(row: Row, parts: Parts) -> None:
     if not amount and not equity:
         return
     at = ("balances", name)
-    parts.put(*at, "wallet_balance", value=amount)
+    own = parts.own_funds(name, amount, row.number("bonus"))
+    parts.whole_wallet(name, own, equity=(f"balances.{name}.equity", equity))
     parts.put(*at, "accrued_interest", value=row.number("accruedInterest") or None)
     parts.put(*at, "locked", value=row.number("locked") or None)
-    parts.put(*at, "bonus_credit", value=row.number("bonus") or None)
     counts = [flag for flag in (row.flag("marginCollateral"), row.flag("collateralSwitch")) if flag is not None]
     if counts and not all(counts):
         parts.put(*at, "use_as_collateral", value=False)
     parts.index_from(name, value, equity, "usdValue / equity")
-    parts.report(f"balances.{name}.equity", equity, "equity")
 
 
 def position(row: Row, parts: Parts) -> None:
@@ -83,22 +82,43 @@ def position(row: Row, parts: Parts) -> None:
         return
     side = {"1": "long", "2": "short"}.get(row.text("positionIdx") or "0", "net")
     sold = row.sold("side") if side == "net" else side == "short"
-    row.skip("side")
+    told = row.text("side")
+    if side != "net" and told in ("Buy", "Sell") and (told == "Sell") != sold:
+        parts.fault(f"{row.path}.side", told, f"contradicts positionIdx, which says {side}")
     own = parts.position(symbol, None if size is None else -size if sold else size, side)
     own.put("entry_price", row.number("avgPrice", "entryPrice") or None)
     own.put("leverage", row.number("leverage") or None)
     own.mark(row.number("markPrice"))
     parts.seen(row.number("updatedTime", "time"))
+    held = row.number("positionBalance")
     if row.text("tradeMode") == "1":
-        own.isolated(row.number("positionBalance"))
-    else:
-        row.skip("positionBalance")
+        own.isolated(held)
+    elif held:
+        parts.margins[own.key] = held
     own.report("unrealized_pnl", row.number("unrealisedPnl"), "unrealisedPnl")
     own.report("initial_margin", row.number("positionIM"), "positionIM")
     own.report("maintenance_margin", row.number("positionMM"), "positionMM")
     if row.text("tradeMode") == "1":
         own.report("bankruptcy_price", row.number("bustPrice"), "bustPrice")
     own.report_liquidation(row, "liqPrice")
+
+
+_MODES = {
+    "REGULAR_MARGIN": "bybit-uta",
+    "ISOLATED_MARGIN": "bybit-uta",
+    "PORTFOLIO_MARGIN": "bybit-uta-portfolio",
+}
+
+
+def account_info(row: Row, parts: Parts) -> None:
+    """``GET /v5/account/info``: the margin mode, which is the account's; positions print none (``tradeMode`` is 0)."""
+    row.skip_all()
+    mode = row.text("marginMode") or ""
+    if mode not in _MODES:
+        parts.fault(f"{row.path}.marginMode", mode, f"must be one of {', '.join(_MODES)}")
+        return
+    parts.profile(_MODES[mode], "mode")
+    parts.all_isolated = mode == "ISOLATED_MARGIN"
 
 
 def collateral_info(row: Row, parts: Parts) -> None:
@@ -125,6 +145,7 @@ SHAPES = (
     shape("bybit-position", "symbol avgPrice positionIM positionMM", position),
     shape("bybit-position-no-average", "symbol entryPrice positionIdx positionIM positionMM", position),
     shape("bybit-position-older", "symbol size entryPrice tradeMode positionBalance", position),
+    shape("bybit-account-info", "marginMode unifiedMarginStatus", account_info),
     shape("bybit-collateral-info", "currency marginCollateral collateralSwitch", collateral_info),
     shape("bybit-ticker", "symbol markPrice indexPrice fundingRate openInterestValue", ticker),
 )

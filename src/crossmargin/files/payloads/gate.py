@@ -1,6 +1,7 @@
 """Gate: futures account and positions, unified account, CrossEx account.
 
-Field meanings: the API pages (gate.com/docs/developers). A position's ``leverage`` of 0 is cross margin;
+Field meanings: the API pages (gate.com/docs/developers). A position's ``leverage`` of 0 is cross margin, where no
+``pos_margin_mode`` says it;
 ``maintenance_rate`` is the one that applies to its size; margin rates of the unified account and of CrossEx are
 coverage (balance over requirement, liquidated as it falls to 1).
 """
@@ -15,7 +16,7 @@ from crossmargin.files.payloads.symbols import unified
 _SKIP = (
     "realised_point history_point realised_pnl close_order pending_orders adl_ranking user leverage_max history_pnl "
     "risk_limit last_close_pnl update_id open_time trade_max_size pnl_pnl pnl_fund pnl_fee average_maintenance_rate "
-    "lever pid risk_limit_table cross_leverage_limit"
+    "pid risk_limit_table cross_leverage_limit"
 )
 
 
@@ -38,13 +39,11 @@ def position(row: Row, parts: Parts) -> None:
     own.mark(mark)
     parts.seen(row.number("update_time"))
     own.size_from(value, mark)
-    isolated_leverage = row.number("leverage")
-    margin = row.number("margin")
-    if isolated_leverage:
-        own.put("leverage", isolated_leverage)
+    leverage, most, margin = row.number("leverage"), row.number("cross_leverage_limit"), row.number("margin")
+    mode = row.text("pos_margin_mode") or ("isolated" if leverage else "cross")
+    own.put("leverage", leverage or most or row.number("lever") or None)
+    if mode == "isolated":
         own.isolated(margin)
-    else:
-        own.put("leverage", row.number("cross_leverage_limit") or None)
     own.one_rate(row.number("maintenance_rate"))
     own.report("notional", value, "value")
     own.report("unrealized_pnl", row.number("unrealised_pnl"), "unrealised_pnl")
@@ -54,17 +53,24 @@ def position(row: Row, parts: Parts) -> None:
 
 
 def futures_account(row: Row, parts: Parts) -> None:
-    """``GET /futures/{settle}/accounts``: the cross wallet, without unrealized PnL and pockets."""
+    """``GET /futures/{settle}/accounts``: the wallet without unrealized PnL.
+
+    ``cross_margin_balance`` is the shared wallet; an older account has only ``total``, which counts what isolated
+    positions hold.
+    """
     row.skip("history", "point", "in_dual_mode", "position_mode", "user", "margin_mode", "enable_evolved_classic")
     row.skip("enable_credit", "update_time", "update_id", "cross_order_margin", "order_margin", "position_margin")
     row.skip("isolated_position_margin", "enable_new_dual_mode", "enable_tiered_mm", "cross_available")
     row.skip("position_initial_margin", "maintenance_margin", "margin_mode_name", "enable_dual_plus")
+    row.skip("position_voucher_total")
     parts.lists.add("balances")
     parts.profile("gate-futures")
     currency = row.need_text("currency")
-    wallet = row.number("cross_margin_balance")
-    total = row.number("total")
-    parts.put("balances", currency, "wallet_balance", value=wallet if wallet is not None else total)
+    wallet, total = row.number("cross_margin_balance"), row.number("total")
+    if wallet is None:
+        parts.whole_wallet(currency, total)
+    else:
+        parts.put("balances", currency, "wallet_balance", value=wallet)
     parts.put("balances", currency, "bonus_credit", value=row.number("bonus") or None)
     parts.report(f"pools.{currency}.unrealized_pnl", row.number("cross_unrealised_pnl"), "cross_unrealised_pnl")
     parts.report(f"pools.{currency}.initial_margin", row.number("cross_initial_margin"), "cross_initial_margin")

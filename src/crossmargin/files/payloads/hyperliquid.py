@@ -181,5 +181,5 @@ SHAPES = (
     shape("hyperliquid-state", "assetPositions marginSummary", state),
     shape("hyperliquid-position", "coin szi entryPx positionValue", lone_position),
     shape("hyperliquid-asset-position", "position type", lone_position, without="symbol coin"),
-    shape("hyperliquid-spot-state", "balances", spot_state, without="assets accountType user_id total makerCommission"),
+    shape("hyperliquid-spot-state", "balances", spot_state, without="assets user_id total", inside="coin total"),
 )

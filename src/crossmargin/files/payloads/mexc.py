@@ -47,24 +47,25 @@ def position(row: Row, parts: Parts) -> None:
 
 
 def balance(row: Row, parts: Parts) -> None:
-    """One currency of the futures assets: ``cashBalance`` is the wallet without position margin."""
+    """One currency of the futures assets: the wallet is ``cashBalance`` and what positions hold of it."""
     row.skip(
         "availableBalance", "frozenBalance", "availableCash", "availableOpen", "debtAmount", "contributeMarginAmount"
     )
     row.skip("vcoinId")
     currency = row.need_text("currency")
     cash, margin, equity = row.number("cashBalance"), row.number("positionMargin"), row.number("equity")
+    parts.lists.add("balances")
+    parts.profile("mexc-usdm")
     if not any((cash, margin, equity)):
         row.skip_all()
         return
-    parts.lists.add("balances")
-    parts.profile("mexc-usdm")
-    parts.put("balances", currency, "wallet_balance", value=cash)
+    parts.whole_wallet(
+        currency,
+        None if cash is None else cash + (margin or 0),
+        unrealized=(f"pools.{currency}.unrealized_pnl", row.number("unrealized")),
+        equity=(f"balances.{currency}.equity", equity),
+    )
     parts.put("balances", currency, "bonus_credit", value=row.number("bonus") or None)
-    parts.report(f"pools.{currency}.unrealized_pnl", row.number("unrealized"), "unrealized")
-    if margin:
-        parts.notes.append(f"{currency}: equity and position margin of the venue count isolated positions in")
-    parts.report(f"balances.{currency}.equity", None if margin else equity, "equity")
 
 
 SHAPES = (

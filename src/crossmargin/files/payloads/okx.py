@@ -55,12 +55,11 @@ def _coin(row: Row, parts: Parts, multi: bool) -> None:
         row.skip_all()
         return
     at = ("balances", name)
-    parts.put(*at, "wallet_balance", value=cash)
+    parts.put(*at, "wallet_balance", value=parts.own_funds(name, cash, row.number("rewardBal")))
     parts.put(*at, "accrued_interest", value=row.number("interest") or None)
     parts.put(
         *at, "locked", value=max(Decimal(0), min(row.number("frozenBal") or Decimal(0), cash or Decimal(0))) or None
     )
-    parts.put(*at, "bonus_credit", value=row.number("rewardBal") or None)
     if row.flag("collateralEnabled") is False:
         parts.put(*at, "use_as_collateral", value=False)
     row.skip("liab")

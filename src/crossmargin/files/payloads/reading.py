@@ -92,6 +92,12 @@ class Parts:
     orders: list[dict[str, Any]] = field(default_factory=list)
     given: dict[Path, list[str]] = field(default_factory=dict)
     """By the path of a derived field, the reported figures that it follows from: comparing those proves nothing."""
+    with_pockets: dict[str, set[str]] = field(default_factory=dict)
+    """The assets whose wallet counts isolated positions in, each with the reported figures that do so too."""
+    margins: dict[str, Decimal] = field(default_factory=dict)
+    """What each position holds, by its key, where only the account's mode tells whether that is a pocket."""
+    all_isolated: bool = False
+    """The account's mode makes every position a pocket of its own."""
     hint: str | None = None
     """The unified symbol where a client says it beside the venue's own."""
 
@@ -122,6 +128,28 @@ class Parts:
             why = "stand in one payload; an account has one, so give the answers of one moment"
             self.fault(".".join(path), f"{self.stated[path]} and {value}", why)
         self.stated[path] = value
+
+    def whole_wallet(self, asset: str, amount: Decimal | None, **figures: tuple[str, Decimal | None]) -> None:
+        """State a wallet that counts the margins of isolated positions in, which are taken out once all is read.
+
+        ``figures``: by the venue's name, our name for what it reports of that same whole, and the value.
+        """
+        self.put("balances", asset, "wallet_balance", value=amount)
+        named = self.with_pockets.setdefault(asset, set())
+        for source, (figure, value) in figures.items():
+            self.report(figure, value, source)
+            named.add(figure)
+
+    def own_funds(self, asset: str, amount: Decimal | None, bonus: Decimal | None) -> Decimal | None:
+        """What of a wallet that counts bonus in is the account's own; states the bonus, which stands beside it.
+
+        A bonus of more than the wallet has borne losses: it is what is left.
+        """
+        if amount is None or not bonus or bonus < 0:
+            return amount
+        left = max(Decimal(0), min(bonus, amount))
+        self.put("balances", asset, "bonus_credit", value=left or None)
+        return amount - left
 
     def profile(self, name: str, told_by: Literal["position", "borrowing", "account", "mode"] = "account") -> None:
         """Say which account mode this is of: a position may be of several, an account tells, a setting decides."""
@@ -449,20 +477,25 @@ def moment(milliseconds: Decimal | None) -> str | None:
 class Shape(NamedTuple):
     """One kind of payload: the keys that tell it, and the reader.
 
-    ``without``: keys that it never has, where another shape has all of its keys too. A list of tables is read table by
-    table.
+    ``without``: keys that it never has, where another shape has all of its keys too. ``inside``: keys that every table
+    of its first key's list has, where the key alone tells little. A list of tables is read table by table.
     """
 
     name: str
     keys: frozenset[str]
     read: Callable[[Row, Parts], None]
     without: frozenset[str] = frozenset()
+    inside: frozenset[str] = frozenset()
 
     def fits(self, raw: Mapping[str, Any]) -> bool:
         """Whether a table has this shape."""
-        return self.keys <= raw.keys() and not self.without & raw.keys()
+        return self.keys <= raw.keys() and not self.without & raw.keys() and (not self.inside or self._holds(raw))
+
+    def _holds(self, raw: Mapping[str, Any]) -> bool:
+        rows = next((raw[name] for name in self.keys), None)
+        return isinstance(rows, list) and all(isinstance(row, Mapping) and self.inside <= row.keys() for row in rows)
 
 
-def shape(name: str, keys: str, read: Callable[[Row, Parts], None], without: str = "") -> Shape:
-    """A shape from its keys in one text."""
-    return Shape(name, frozenset(keys.split()), read, frozenset(without.split()))
+def shape(name: str, keys: str, read: Callable[[Row, Parts], None], without: str = "", inside: str = "") -> Shape:
+    """A shape from its keys in one text; with ``inside`` it has one key, that of the list."""
+    return Shape(name, frozenset(keys.split()), read, frozenset(without.split()), frozenset(inside.split()))

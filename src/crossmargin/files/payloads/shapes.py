@@ -15,10 +15,13 @@ from crossmargin.files.payloads import (
     deribit,
     funding,
     gate,
+    htx,
     hyperliquid,
+    kucoin,
     mexc,
     okx,
     orders,
+    phemex,
     smaller,
     weex,
     whitebit,
@@ -35,7 +38,10 @@ SHAPES: tuple[Shape, ...] = (
     *weex.SHAPES,
     *whitebit.SHAPES,
     *mexc.SHAPES,
+    *phemex.SHAPES,
     *smaller.SHAPES,
+    *kucoin.SHAPES,
+    *htx.SHAPES,
     *gate.SHAPES,
     *deribit.SHAPES,
     *binance.SHAPES,
@@ -71,7 +77,7 @@ _INSIDE = (
     "dexToClearinghouseState",
     "spotState",
 )
-_OF_REQUEST = ("rateLimits", "rateLimit", "retExtInfo", "pagination", "request", "headers")
+_OF_REQUEST = ("arg", "rateLimits", "rateLimit", "retExtInfo", "pagination", "request", "headers")
 """Tables of an envelope that are of the request, not of the account."""
 
 
@@ -201,6 +207,10 @@ def _add(parts: Parts, own: Parts) -> None:
     parts.payments += own.payments
     parts.orders += own.orders
     parts.given.update(own.given)
+    parts.margins.update(own.margins)
+    parts.all_isolated = parts.all_isolated or own.all_isolated
+    for asset, figures in own.with_pockets.items():
+        parts.with_pockets.setdefault(asset, set()).update(figures)
 
 
 def _refusal(value: Mapping[str, Any], where: str) -> None:

@@ -47,13 +47,16 @@ def position(row: Row, parts: Parts) -> None:
 
 
 def balance(row: Row, parts: Parts) -> None:
-    """One asset of the contract balance."""
+    """One asset of the contract balance; isolated margins are taken to be in it, for the opposite would count twice."""
     parts.lists.add("balances")
     parts.profile("weex-usdm")
     asset = row.need_text("asset")
-    parts.put("balances", asset, "wallet_balance", value=row.number("balance"))
-    parts.report(f"pools.{asset}.free_collateral", row.number("availableBalance"), "availableBalance")
-    parts.report(f"pools.{asset}.unrealized_pnl", row.number("unrealizePnl"), "unrealizePnl")
+    parts.whole_wallet(
+        asset,
+        row.number("balance"),
+        availableBalance=(f"pools.{asset}.free_collateral", row.number("availableBalance")),
+        unrealizePnl=(f"pools.{asset}.unrealized_pnl", row.number("unrealizePnl")),
+    )
     row.skip("frozen")
 
 

@@ -29,6 +29,7 @@ export async function render(place, [id, tab = ""], wanted) {
   const body = h("div", { class: "tab" });
   const draws = (TABS[tab] ?? TABS[""])[1];
   fill(place, head, tabs(id, tab), news, body);
+  place.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   const account = { id, subject: { account_id: id }, report: null, once: new Map() };
   const header = headerOf(account);
   const began = await waiting(head, async () => {

@@ -3,7 +3,7 @@
 import * as api from "../api.js";
 import { button, choice, field, fill, h } from "../dom.js";
 import { change, get, watch } from "../store.js";
-import { amount, heading } from "../words.js";
+import { figure, heading } from "../words.js";
 import { aged, problem, section, waiting } from "../widgets/parts.js";
 import { table } from "../widgets/table.js";
 
@@ -21,8 +21,8 @@ export async function render(main) {
     { title: "account", kind: "words", cell: (row) => (place(row) ? h("a", { href: place(row) },
       row.account) : "the monitor itself"), order: (row) => row.account },
     { title: "what", kind: "words wide", cell: (row) => row.words, order: (row) => row.kind, exact: (row) => `rule ${row.rule}` },
-    { title: "figure", kind: "number", cell: (row) => amount(row.value), exact: (row) => row.value },
-    { title: "limit", kind: "number", cell: (row) => amount(row.limit), exact: (row) => row.limit },
+    { title: "figure", kind: "number", cell: (row) => figure(row.kind, row.value), exact: (row) => row.value },
+    { title: "limit", kind: "number", cell: (row) => figure(row.kind, row.limit), exact: (row) => row.limit },
     { title: "state", kind: "words", cell: (row) => [stateOf(row),
       row.acknowledged_by && h("span", { class: "dim" }, ` by ${row.acknowledged_by}`)], order: stateOf },
     { title: "", cell: (row) => (stateOf(row) === "open" ? button("Acknowledge", () => acknowledge(row)) : "") },
@@ -76,28 +76,33 @@ export async function render(main) {
   return stop;
 }
 
-/** The rules, with one line to add another; the service takes the whole list at once. */
+/** The rules, with one line to add another; the service takes the whole list at once, in the place of the one seen. */
 async function ruleEditor(place, told) {
   let found;
-  // the list as it is now, not as it was read: another page may have changed it meanwhile
+  let etag;
   const put = async (changed) => {
     try {
-      await api.call("PUT", "/v1/alert-rules", { rules: changed((await api.call("GET", "/v1/alert-rules")).rules) });
+      await api.putAlertRules(changed(found.rules), etag);
       fill(told, "The rules are stored; the monitor goes by them from now on.");
       await load();
     } catch (error) {
-      fill(told, problem(error));
+      if (error.status === 412) await load();
+      fill(told, error.status === 412 ? conflict(changed) : problem(error));
     }
   };
+  const conflict = (changed) => h("div", { class: "problem", role: "alert" },
+    h("strong", {}, "Somebody else changed the rules meanwhile"),
+    h("p", {}, "Nothing of theirs is overwritten: the rules are shown as they are now, without your change."),
+    h("div", { class: "bar" }, button("Make my change to these", () => put(changed))));
   const load = async () => {
     await waiting(place, async () => {
-      found = await api.call("GET", "/v1/alert-rules");
+      ({ found, etag } = await api.alertRules());
       const { kinds } = found;
       const always = found.watched.filter((rule) => !found.rules.some((own) => own.id === rule.id));
       const list = table([
         { title: "rule", kind: "words", cell: (row) => row.id },
         { title: "watches", kind: "words wide", cell: (row) => kinds[row.kind].words },
-        { title: "alert when", kind: "words", cell: (row) => `at or ${kinds[row.kind].harm} ${row.limit ?? "its usual limit"}` },
+        { title: "alert when", kind: "words", cell: (row) => `at or ${kinds[row.kind].harm} ${row.limit ? figure(row.kind, row.limit) : "its usual limit"}` },
         { title: "accounts", kind: "words", cell: (row) => row.accounts.join(", ") },
         { title: "", cell: (row) => (always.includes(row) ? h("span", { class: "dim" }, "always")
           : button("Remove", () => put((rules) => rules.filter((own) => own.id !== row.id)), { class: "plain" })) },

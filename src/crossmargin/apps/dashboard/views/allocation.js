@@ -59,9 +59,9 @@ export async function render(place, _rest, wanted) {
       event.preventDefault();
       plan();
     } } }, field("Aim", choice(OBJECTIVES, "", (next) => (asked.objective = next))),
-    field("Buffer", h("input", { type: "text", inputmode: "decimal", pattern: "(0|[1-9][0-9]*)([.][0-9]+)?",
+    field("Buffer, share of maintenance margin", h("input", { type: "text", inputmode: "decimal", pattern: "(0|[1-9][0-9]*)([.][0-9]+)?",
       placeholder: "as the fund says", title: "A share of maintenance margin: 0.2 is 20 %",
-      on: { input: (event) => (asked.buffer = event.target.value) } }), "share of maintenance margin, 0.2 is 20 %"),
+      on: { input: (event) => (asked.buffer = event.target.value) } })),
         h("button", { class: "primary" }, "Plan")));
   fill(place, h("h1", {}, "Allocation"), card, out, frontier);
   await example();
@@ -98,7 +98,7 @@ function planned(found) {
   const size = (row) => row.amount ?? row.quantity;
   const safe = found.safe ? "every pool safe in every scenario" : "NOT safe";
   return [verdict(`${words.heading(found.aim)}: ${words.amount(found.objective)} ${found.currency}, ${safe}; ` +
-    `${found.moves.length} moves, ${found.scenarios} scenarios, proved to ${words.amount(found.gap)}.`,
+    `${found.moves.length} moves, ${found.scenarios} scenarios, within ${words.amount(found.gap)} of the best there is.`,
       found.safe ? "healthy" : "liquidation"),
   section("Moves, in this order", table([
     { title: "phase", kind: "words", cell: (row) => row.phase },

@@ -13,31 +13,32 @@ export async function render(place) {
   place.querySelector("input")?.focus();
 }
 
-const named = (value = "") => h("input", { type: "text", value, pattern: "[A-Za-z0-9][A-Za-z0-9._:\\-]{0,127}", required: true,
+/** A field for the name of an account. */
+export const named = (value = "") => h("input", { type: "text", value, pattern: "[A-Za-z0-9][A-Za-z0-9._:\\-]{0,127}", required: true,
   autocomplete: "off", title: "Letters, digits, dot, dash; the page shows it under this name" });
 
 /** Stores an account file under a new name, then shows what it is; one of that name is replaced only when that is said. */
-async function keep(told, id, text, condition = { fresh: true }) {
+export async function keep(told, id, text, condition = { fresh: true }, done = "imported") {
   try {
     await api.putAccount(id, text, condition);
     const report = await api.ask("evaluate", { account_id: id });
-    fill(told, h("div", { class: "done", role: "status" }, h("p", {}, h("strong", {}, `${id} is imported: `),
+    fill(told, h("div", { class: "done", role: "status" }, h("p", {}, h("strong", {}, `${id} is ${done}: `),
       status(report.status),
       ` – equity ${amount(report.equity)} ${report.currency}, maintenance margin ${amount(report.maintenance_margin)}.`),
       h("p", {}, h("a", { href: `#/account/${encodeURIComponent(id)}` }, "See what kills it"))));
   } catch (error) {
-    fill(told, error.status === 412 ? await taken(told, id, text) : problem(error));
+    fill(told, error.status === 412 ? await taken(told, id, text, done) : problem(error));
   }
 }
 
 /** What to do where a name is taken: look at the account that has it, replace that one, or choose another name. */
-async function taken(told, id, text) {
+async function taken(told, id, text, done) {
   try {
     const { etag } = await api.stored(id);
     return h("div", { class: "problem", role: "alert" }, h("strong", {}, `There is an account ${id} already`),
       h("p", {}, "Nothing was overwritten. ", h("a", { href: `#/account/${encodeURIComponent(id)}` }, "Look at it"),
         ", give yours another name, or put it in its place; what stood before stays in its history."),
-      button(`Replace ${id}`, () => keep(told, id, text, { etag }), { class: "danger" }));
+      button(`Replace ${id}`, () => keep(told, id, text, { etag }, done), { class: "danger" }));
   } catch (error) {
     return problem(error);
   }
@@ -108,11 +109,14 @@ function fromVenue() {
   return card;
 }
 
+/** A decimal of the service as an amount, everything else as it stands. */
+const figureOf = (value) => (/^-?\d+(\.\d+)?$/.test(value) ? amount(value) : String(value ?? ""));
+
 /** The comparison with what the venue reported: whatever rows it has, as a table. */
 function reconciled(found) {
   const rows = Array.isArray(found) ? found : found?.rows ?? found?.figures ?? found?.comparisons ?? [];
   if (!rows.length) return h("p", { class: "dim" }, "The venue reported no figure to compare with.");
   const names = Object.keys(rows[0]).filter((name) => rows.some((row) => row[name] !== null && typeof row[name] !== "object"));
   return [h("h3", {}, "Reported by the venue and by its rules"),
-    plain("Reconciliation", names.map(heading), rows.map((row) => names.map((name) => String(row[name] ?? ""))))];
+    plain("Reconciliation", names.map(heading), rows.map((row) => names.map((name) => figureOf(row[name]))))];
 }

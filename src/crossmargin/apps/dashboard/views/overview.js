@@ -89,7 +89,7 @@ function columns(asked) {
     { title: "account", kind: "words", order: (row) => row.title ?? row.id, cell: (row) => row.pool
       ? h("span", { class: "dim" }, "└ ", row.pool)
       : h("a", { href: `#/account/${encodeURIComponent(row.id)}` }, row.title || row.id) },
-    { title: "rules", kind: "words", order: (row) => row.profile, cell: (row) => row.profile ?? "" },
+    { title: "rules", kind: "", order: (row) => row.profile, cell: (row) => row.profile ?? "" },
     { title: "status", kind: "words", order: (row) => row.status, cell: (row) => statusAt(row.status, row.stale),
       exact: (row) => row.level ?? null },
     { title: "margin ratio", order: (row) => sortable(row.margin_ratio), cell: (row) => health(row.margin_ratio, row.status) },
@@ -99,12 +99,12 @@ function columns(asked) {
       cell: (row) => words.amount(row.maintenance_margin), exact: (row) => row.maintenance_margin },
     { title: "headroom", kind: "number", order: (row) => sortable(row.headroom), cell: (row) => words.amount(row.headroom),
       exact: (row) => row.headroom },
-    { title: "in", kind: "words", cell: (row) => row.currency ?? "" },
+    { title: "in", kind: "", cell: (row) => row.currency ?? "" },
     { title: "nearest liquidation", kind: "words wide", order: (row) => distance(row), exact: (row) => row.nearest?.distance,
       cell: (row) => row.nearest?.words ?? (row.pool ? "" : words.UNKNOWN) },
     { title: "at this move", kind: "words", cell: (row) => {
       const found = then(row);
-      if (!found) return h("span", { class: "dim" }, asked.move === 0 ? "–" : row.pool ? "" : "…");
+      if (!found) return asked.move === 0 ? "" : h("span", { class: "dim" }, row.pool ? "" : "…");
       if (found.problem) return h("span", { class: "dim", title: found.problem }, words.UNKNOWN);
       return [status(found.status), " ", h("span", { class: "dim", title: found.headroom },
         words.amount(found.headroom))];

@@ -22,6 +22,8 @@ export async function market(place, account, wanted) {
   const map = h("div");
   const axes = h("div", { class: "bar" });
   fill(place, section("If the market moves", outcomes), section("Days that were", days), section("Two coins apart", axes, map));
+  const asking = Promise.all([shown(outcomes, "stress", account.subject),
+    shown(days, "stress", account.subject, { historical: true })]);
   const coins = await coinsOf(account);
   if (!wanted()) return;
   const drawMap = api.latest(async (x, y) => shown(map, "stress", account.subject, { map: [x, y] }));
@@ -34,7 +36,7 @@ export async function market(place, account, wanted) {
     fill(axes, field("Across", pick(0)), field("Up", pick(1)));
     drawMap(...chosen);
   } else fill(map, h("p", { class: "dim" }, "A map needs two coins that move this account."));
-  await Promise.all([shown(outcomes, "stress", account.subject), shown(days, "stress", account.subject, { historical: true })]);
+  await asking;
 }
 
 /** The thresholds of an account as it is, asked once for everything on the page that says one. */

@@ -6,6 +6,7 @@ import * as words from "../words.js";
 import { health, problem, section, status, verdict } from "../widgets/parts.js";
 import { table } from "../widgets/table.js";
 import { coinsOf, thresholdsOf } from "./questions.js";
+import { saver } from "./saving.js";
 import { fractionOf } from "./overview.js";
 
 const FIGURES = ["equity", "initial_margin", "maintenance_margin", "headroom", "free_collateral", "withdrawable"];
@@ -17,7 +18,7 @@ export async function whatIf(place, account, wanted) {
   const coins = await coinsOf(account);
   if (!wanted()) return;
   const asked = { moves: new Map(), depegs: new Map(), levers: new Map(), shares: new Map(), ratios: new Map(), steps: [] };
-  const out = results();
+  const out = results(saver(account.id, () => api.changed(subjectOf(account, file, asked.ratios), changesOf(asked))));
   const run = api.latest(async () => {
     const changes = changesOf(asked);
     const began = performance.now();
@@ -43,14 +44,20 @@ export async function whatIf(place, account, wanted) {
  */
 async function answerOf(account, file, ratios, changes) {
   if (!ratios.size) return api.ask("whatif", account.subject, { changes });
-  const assets = [...(file.assets ?? []).filter((asset) => !ratios.has(asset.asset)),
-    ...[...ratios].map(([asset, ratio]) => ({ ...(file.assets ?? []).find((known) => known.asset === asset), asset,
-      collateral_ratio: ratio }))];
-  const subject = { account: { ...file, assets } };
+  const subject = subjectOf(account, file, ratios);
   const before = { before: account.report, thresholds_before: await thresholdsOf(account) };
   if (changes.length) return { ...(await api.ask("whatif", subject, { changes })), ...before, difference: {} };
   const [after, then] = await Promise.all([api.ask("evaluate", subject), api.ask("threshold", subject)]);
   return { ...before, after, thresholds_after: then, verdict: "accepted", refused: [], steps: [], difference: {}, notes: [] };
+}
+
+/** The stored account, or its file with the ratios that were moved stated in it. */
+function subjectOf(account, file, ratios) {
+  if (!ratios.size) return account.subject;
+  const assets = [...(file.assets ?? []).filter((asset) => !ratios.has(asset.asset)),
+    ...[...ratios].map(([asset, ratio]) => ({ ...(file.assets ?? []).find((known) => known.asset === asset), asset,
+      collateral_ratio: ratio }))];
+  return { account: { ...file, assets } };
 }
 
 /** Everything that was asked, in the order the venue would see it: the market moves first, then what the owner does. */
@@ -215,7 +222,7 @@ function wordsOf(step) {
 
 // results -------------------------------------------------------------------------------------------------------------
 
-function results() {
+function results(saving) {
   const told = verdict("", "");
   const reasons = h("ul", { class: "reasons" });
   const figures = h("div");
@@ -223,7 +230,7 @@ function results() {
   const extra = h("div");
   const element = h("div", { class: "results", data: { painted: "0" } }, told, reasons, extra,
     section("Before and after", figures),
-    section("Liquidated at", thresholds));
+    section("Liquidated at", thresholds), saving);
 
   function painted(began) {
     requestAnimationFrame(() => {
@@ -246,6 +253,7 @@ function results() {
       fill(reasons);
       fill(figures, beforeAfter(report, null, {}));
       fill(thresholds, h("p", { class: "dim" }, "As they stand; see Standing."));
+      saving.hidden = true;
       painted();
     },
     show(found, began) {
@@ -259,15 +267,17 @@ function results() {
         : marketAlone ? `After this move ${standing}.`
         : `Accepted; ${standing}.`, state);
       fill(reasons, found.steps.filter((step) => step.reasons.length).flatMap((step) => step.reasons.map((reason) =>
-        h("li", {}, `${step.verdict}: ${reason}`))), found.notes.map((note) => h("li", { class: "dim" }, note)));
+        h("li", {}, `${step.verdict}: ${words.wordy(reason)}`))), found.notes.map((note) => h("li", { class: "dim" }, words.wordy(note))));
       fill(figures, beforeAfter(found.before, after, found.difference));
       fill(thresholds, changes(found));
+      saving.hidden = false;
       painted(began);
     },
     refuse(error) {
       told.textContent = "This cannot be asked as it stands.";
       told.className = "verdict warning";
       element.classList.add("old");
+      saving.hidden = true;
       fill(extra, problem(error));
       painted();
     },

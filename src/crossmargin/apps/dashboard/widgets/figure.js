@@ -1,6 +1,7 @@
 /* Figures the service specified: drawn when they come into sight, in the page's colours, each with its table beside. */
 
 import { fill, h } from "../dom.js";
+import { wordy } from "../words.js";
 import { plain } from "./table.js";
 
 let library = null;
@@ -63,7 +64,7 @@ export function repaint() {
 }
 
 /** One figure of the service as an element, with its answer in words and its table twin. */
-export function figure(found) {
+export function figure(found, open = false) {
   const name = found.spec?.layout?.title?.text ?? found.title;
   const place = h("div", { class: "plot", role: "img", "aria-label": `${name}; the same figures are in the table` });
   if (found.spec) {
@@ -72,20 +73,25 @@ export function figure(found) {
     specs.set(place, found.spec);
     eye.observe(place);
   }
-  return h("figure", {}, h("figcaption", {}, name), found.note && h("p", { class: "note" }, found.note),
-    found.spec && place, found.table && twin(name, found.table, !found.spec));
+  return h("figure", {}, h("figcaption", {}, name), found.note && h("p", { class: "note" }, wordy(found.note)),
+    found.spec && place, found.table && twin(name, found.table, open || !found.spec));
 }
 
 /** A whole answer of the service: its words, its figures, and the tables that are no figure's twin, under a heading. */
 export function answer({ words, figures = [], tables = [] }, heading = "") {
   if (!words && !figures.length && !tables.length) return h("p", { class: "dim" }, "Nothing here moves it.");
-  const said = new Set([words]);
+  // what is said of one of several figures stands beside that one
+  const lead = figures.length > 1 && figures.some((found) => found.note === words) ? "" : words;
+  const said = new Set([lead]);
   for (const found of figures) {
     if (said.has(found.note)) found.note = null;
     said.add(found.note);
   }
-  return [words && h("p", { class: "note" }, words), figures.length > 0 && h("div", { class: "figures" }, figures.map(figure)),
-    tables.map((found) => (figures.length ? fold(`${found.title} (${found.rows.length})`,
+  const told = new Set(figures.map((found) => JSON.stringify(found.table)));
+  const others = tables.filter((found) => !told.has(JSON.stringify(found)));
+  return [lead && h("p", { class: "note" }, wordy(lead)), figures.length > 0 && h("div", { class: "figures" },
+    figures.map((found) => figure(found, found.table?.rows.length <= SHORT))),
+    others.map((found) => (figures.length ? fold(`${found.title} (${found.rows.length})`,
       () => plain(found.title, found.columns, found.rows), found.rows.length <= SHORT)
       : [found.title !== heading && h("h3", {}, found.title), plain(found.title, found.columns, found.rows)]))];
 }

@@ -36,14 +36,14 @@ export function strip(cells) {
 export function problem(error) {
   const faults = error.faults ?? [];
   return h("div", { class: "problem", role: "alert" }, h("strong", {}, error.title ?? "Something failed"),
-    h("p", {}, error.message),
+    faults.length === 0 && h("p", {}, error.message), // the message only strings the faults together
     faults.length > 0 && h("ul", {}, faults.map((fault) => h("li", {}, h("code", {}, fault.path),
       fault.value ? h("span", { class: "dim" }, ` given ${fault.value}`) : null, " – ", fault.why))));
 }
 
 /** Notes of an answer: assumptions and limits, as the service says them. */
 export function notes(list) {
-  return list?.length ? h("ul", { class: "notes" }, [...new Set(list)].map((note) => h("li", {}, note))) : null;
+  return list?.length ? h("ul", { class: "notes" }, [...new Set(list)].map((note) => h("li", {}, words.wordy(note)))) : null;
 }
 
 /** Fills a place with what a promise brings: a word while it waits, its problem if it fails. */

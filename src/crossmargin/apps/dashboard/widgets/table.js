@@ -1,6 +1,8 @@
 /* One table for everything: sorted by its headings, searched, walked by keys, and drawn in a window when it is long. */
 
 import { fill, h } from "../dom.js";
+import { STATUS_WORDS, heading, wordy } from "../words.js";
+import { status } from "./parts.js";
 
 const ROW = 30; // pixels of a row in a windowed table; style.css fixes the same height
 const WINDOWED = 120; // rows from which only those in sight are drawn
@@ -157,14 +159,28 @@ function compare(a, b, sign) {
 /** A decimal text as something to sort by; unknown stays unknown. */
 export const sortable = (text) => (text === null || text === undefined ? null : Number(text));
 
+// a figure with its unit or its move, or the word that stands for one
+const FIGURE = /^([-+]?[\d,]*\.?\d+(\s?[%x])?( \([^)]*\))?|never|already|already liquidatable|unknown)$/;
+const STACKED = 11; // columns of a table whose rows may become cards on a narrow screen; a map stays a map
+const NONE = /^[-–]?$/;
+
+/** A ready text as people read it: a name of the service in words, a dash for nothing, a status with its sign. */
+function readable(title, text) {
+  if (NONE.test(text)) return "–";
+  if (title === "status" && text in STATUS_WORDS) return status(text);
+  if (text === "already") return "already liquidatable";
+  return wordy(text);
+}
+
 /** A plain table of ready texts: the twin of a figure. The first column names the row. */
 export function plain(label, columns, rows) {
-  const numbers = columns.map((_, at) => at > 0 && rows.some((row) => /\d/.test(row[at] ?? "")) &&
-    rows.every((row) => String(row[at] ?? "").length < 40));
+  const texts = (at) => rows.map((row) => String(row[at] ?? "")).filter((text) => !NONE.test(text));
+  const numbers = columns.map((_, at) => at > 0 && texts(at).length > 0 && texts(at).every((text) => FIGURE.test(text)));
   return table(columns.map((title, at) => ({
-    title: String(title).replaceAll("_", " "), kind: numbers[at] ? "number" : "words", cell: (row) => row.cells[at] ?? "–",
+    title: heading(String(title)), kind: numbers[at] ? "number" : "words",
+    cell: (row) => readable(title, String(row.cells[at] ?? "")),
   })), {
     label, rows: rows.map((cells, index) => ({ cells, index })), key: (row) => String(row.index),
-    search: (row) => row.cells.join(" "),
+    search: (row) => row.cells.join(" "), stack: columns.length > 2 && columns.length <= STACKED,
   }).element;
 }

@@ -7,7 +7,7 @@ import { amount, heading } from "../words.js";
 export function tree(line, sources, open = false) {
   const said = [h("span", { class: "name" }, heading(line.name)),
     h("span", { class: "value", title: `${line.value} ${line.unit}` }, amount(line.value), " ", h("small", {}, line.unit)),
-    line.formula && h("span", { class: "formula" }, "= ", line.formula), rule(line, sources)];
+    line.formula && h("span", { class: "formula" }, "= ", heading(line.formula)), rule(line, sources)];
   if (!line.parts.length) return h("div", { class: "leaf" }, said);
   const fold = h("details", { class: "line" }, h("summary", {}, said));
   const grow = () => {
@@ -22,7 +22,7 @@ export function tree(line, sources, open = false) {
 function rule(line, sources) {
   const cited = [...new Set(line.source)].map((name) => ({ name, ...(sources[name] ?? {}) }));
   if (!line.rule && !cited.length) return null;
-  return h("span", { class: "rule" }, line.rule, cited.map((found) => h("cite", {
+  return h("span", { class: "rule" }, heading(line.rule ?? "").toLowerCase(), cited.map((found) => h("cite", {
     class: found.status ?? "", title: [found.title, found.url, found.status].filter(Boolean).join("\n"),
   }, found.name)));
 }

@@ -7,6 +7,7 @@ ROUTES = (
     "session",
     "questions",
     "figures",
+    "saving",
     "accounts",
     "prices",
     "alerts",

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from crossmargin.apps.server.bodies import JSON, body_schema, parsed, read_body
 from crossmargin.apps.server.problems import Problem, not_found
-from crossmargin.apps.server.routes.changes import change
+from crossmargin.apps.server.routes.changes import change, matches
 from crossmargin.apps.server.security import Caller, command, read
 from crossmargin.apps.server.settings import Settings
 from crossmargin.apps.server.state import state_of
@@ -43,7 +43,7 @@ async def accounts(request: Request, caller: Annotated[Caller, Depends(read)]) -
     store: Store = state_of(request).store
 
     def work() -> dict[str, Any]:
-        with store.reading() as tx:
+        with store.reading(caller.tenant) as tx:
             return {"accounts": [listed(request, stored) for stored in store.accounts(tx, caller.tenant)]}
 
     return await state_of(request).work.run(work)
@@ -84,12 +84,7 @@ async def put_account(request: Request, id: Id, caller: Annotated[Caller, Depend
 def _matches(request: Request, before: Stored | None) -> None:
     if before is not None and request.headers.get("if-none-match") == "*":
         raise Problem(412, "changed", "There is an account of this name", "read it, and put yours with its ETag")
-    wanted = request.headers.get("if-match")
-    if wanted is None:
-        return
-    tags = {tag.strip() for tag in wanted.split(",")}
-    if before is None or not tags & {"*", f'"{before.snapshot}"'}:
-        raise Problem(412, "changed", "The account has changed", "read it again; its ETag is another")
+    matches(request, None if before is None else before.snapshot, "The account has")
 
 
 @router.get(
@@ -103,7 +98,7 @@ async def account(request: Request, id: Id, caller: Annotated[Caller, Depends(re
     store: Store = state_of(request).store
 
     def work() -> tuple[Stored | None, str | None]:
-        with store.reading() as tx:
+        with store.reading(caller.tenant) as tx:
             found = store.account(tx, caller.tenant, id)
             return found, None if found is None else store.snapshot(tx, caller.tenant, id, found.snapshot)
 
@@ -147,7 +142,7 @@ async def history(
     start = "" if since is None else since.isoformat()
 
     def work() -> dict[str, Any]:
-        with store.reading() as tx:
+        with store.reading(caller.tenant) as tx:
             if store.account(tx, caller.tenant, id) is None:
                 raise not_found("account", id)
             return {"history": [row._asdict() for row in store.history(tx, caller.tenant, id, start.partition("+")[0])]}
@@ -166,7 +161,7 @@ async def snapshot(request: Request, id: Id, snapshot: Hash, caller: Annotated[C
     store: Store = state_of(request).store
 
     def work() -> str | None:
-        with store.reading() as tx:
+        with store.reading(caller.tenant) as tx:
             return store.snapshot(tx, caller.tenant, id, snapshot)
 
     text = await state_of(request).work.run(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from crossmargin.apps.monitor.running import trial
 from crossmargin.apps.monitor.service import Alerting, shown
 from crossmargin.apps.server.bodies import JSON, body_schema, parsed, read_body, validated
 from crossmargin.apps.server.problems import not_found
-from crossmargin.apps.server.routes.changes import change
+from crossmargin.apps.server.routes.changes import change, matches
 from crossmargin.apps.server.security import Caller, command, read
 from crossmargin.apps.server.state import state_of
 from crossmargin.apps.store.monitoring import Monitoring
@@ -111,20 +112,23 @@ async def acknowledge(request: Request, id: Id, caller: Annotated[Caller, Depend
 
 
 @router.get("/alert-rules", summary="The alert rules, those that are always watched, and the kinds there are.")
-async def rules(request: Request, caller: Annotated[Caller, Depends(read)]) -> dict[str, Any]:
-    """A tenant without rules is not watched."""
+async def rules(request: Request, response: Response, caller: Annotated[Caller, Depends(read)]) -> dict[str, Any]:
+    """A tenant without rules is not watched. The ETag is the hash of the tenant's own rules."""
     channels = list(state_of(request).alerting.channels)
 
-    def work() -> dict[str, Any]:
-        own = _monitoring(request, caller).rules()
-        return {
-            "rules": [rule.model_dump(mode="json") for rule in own],
-            "watched": [rule.model_dump(mode="json") for rule in with_always(own, channels)] if own else [],
-            "kinds": {name: {"harm": kind.harm, "words": kind.words} for name, kind in KINDS.items()},
-            "channels": channels,
-        }
+    own = await state_of(request).work.run(_monitoring(request, caller).rules)
+    response.headers["ETag"] = f'"{digest(_text(own))}"'
+    return {
+        "rules": [rule.model_dump(mode="json") for rule in own],
+        "watched": [rule.model_dump(mode="json") for rule in with_always(own, channels)] if own else [],
+        "kinds": {name: {"harm": kind.harm, "words": kind.words} for name, kind in KINDS.items()},
+        "channels": channels,
+    }
 
-    return await state_of(request).work.run(work)
+
+def _text(rules: Sequence[AlertRule]) -> str:
+    """Rules as they are answered; its hash is what they are known by."""
+    return to_json({"rules": [rule.model_dump(mode="json") for rule in rules]})
 
 
 @router.put(
@@ -135,17 +139,18 @@ async def rules(request: Request, caller: Annotated[Caller, Depends(read)]) -> d
     openapi_extra=body_schema(RulesBody),
 )
 async def put_rules(request: Request, caller: Annotated[Caller, Depends(command)]) -> Response:
-    """Alerts of rules that are no longer there are cleared."""
+    """Alerts of rules that are no longer there are cleared. With ``If-Match`` only where the rules are still those."""
     data = await read_body(request)
     body: RulesBody = validated(RulesBody, parsed(data, 0))
     _fits(body, state_of(request).alerting)
     monitoring = _monitoring(request, caller)
 
     def write(tx: Any, _ready: None) -> Answer:
+        before, text = digest(_text(monitoring.rules_in(tx))), _text(body.rules)
+        matches(request, before, "The rules have")
         monitoring.put_rules(tx, body.rules)
-        text = to_json({"rules": [rule.model_dump(mode="json") for rule in body.rules]})
-        monitoring.store.audit(tx, caller.tenant, caller.who, "alert.rules", "all", "", digest(text))
-        return Answer(200, "", text)
+        monitoring.store.audit(tx, caller.tenant, caller.who, "alert.rules", "all", before, digest(text))
+        return Answer(200, f'"{digest(text)}"', text)
 
     return await change(request, caller, data, lambda: None, write)
 

@@ -100,7 +100,7 @@ def _account(request: Request, tenant: str, place: Elsewhere) -> dict[str, Any]:
 
 def stored_account(store: Store, tenant: str, account: str) -> dict[str, Any]:
     """The account file of a tenant's account."""
-    with store.reading() as tx:
+    with store.reading(tenant) as tx:
         stored = store.account(tx, tenant, account)
         text = None if stored is None else store.snapshot(tx, tenant, account, stored.snapshot)
     if text is None:

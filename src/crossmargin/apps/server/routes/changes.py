@@ -43,12 +43,13 @@ async def change(
 
     def done() -> Answer:
         if key is not None:
-            with store.reading() as tx:
+            with store.reading(caller.tenant) as tx:
                 earlier = _earlier(store, tx, caller.tenant, key, asked)
             if earlier is not None:
                 return earlier
         ready = judge()
-        with store.changing() as tx:
+        with store.changing(caller.tenant) as tx:
+            store.alone(tx, caller.tenant)  # what is compared with its ETag is still that when it is written
             # again: the same request may have been answered meanwhile
             earlier = None if key is None else _earlier(store, tx, caller.tenant, key, asked)
             if earlier is not None:
@@ -62,6 +63,16 @@ async def change(
     headers = {"ETag": answer.etag} if answer.etag else {}
     body = answer.body.encode() or None
     return Response(body, status_code=answer.status, headers=headers, media_type=JSON if body else None)
+
+
+def matches(request: Request, before: str | None, what: str) -> None:
+    """Refuse (412) to change what is another than its sender has read: ``before`` is its hash now, None: not there."""
+    wanted = request.headers.get("if-match")
+    if wanted is None:
+        return
+    tags = {tag.strip() for tag in wanted.split(",")}
+    if before is None or not tags & {"*", f'"{before}"'}:
+        raise Problem(412, "changed", f"{what} changed", "read again; the ETag is another")
 
 
 def _earlier(store: Store, tx: Any, tenant: str, key: str, asked: str) -> Answer | None:

@@ -9,8 +9,9 @@ from pydantic import ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crossmargin.apps.server.bodies import JSON, body_schema, parsed, read_body, validated
+from crossmargin.apps.server.bodies import JSON, body_schema, bounded, parsed, read_body, validated
 from crossmargin.apps.server.security import Caller, what_if
+from crossmargin.apps.server.settings import Settings
 from crossmargin.apps.server.state import state_of
 from crossmargin.errors import AccountError
 from crossmargin.model.market import Instant
@@ -37,7 +38,7 @@ class ImportBody(Noun):
 class TextBody(Noun):
     """The text of an account file."""
 
-    text: Annotated[str, Field(max_length=1024 * 1024)]
+    text: Annotated[str, Field(max_length=Settings().most_body)]
 
 
 @router.post(
@@ -108,6 +109,7 @@ async def account_file(request: Request, _caller: Annotated[Caller, Depends(what
         limit = state_of(request).settings.most_positions
         body = validated(TextBody, parsed(data, limit))
         table = to_plain(parse_table(body.text.encode(), "account file", AccountError))
+        bounded(table, limit)
         refuse_path(table.get("profile"))
         case_from(table, "account file")
         return to_json({"account": table})

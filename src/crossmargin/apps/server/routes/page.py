@@ -65,7 +65,7 @@ async def health(request: Request) -> dict[str, Any]:
     store = state_of(request).store
 
     def work() -> str:
-        with store.reading() as tx:
+        with store.reading("") as tx:
             store.answered(tx, "", "")
         return "ok"
 

@@ -71,7 +71,7 @@ async def prices(request: Request, caller: Annotated[Caller, Depends(command)]) 
     def judge() -> list[_Ready]:
         if moment < state.moments.get(caller.tenant, moment):
             return []  # it arrives late
-        with store.reading() as tx:
+        with store.reading(caller.tenant) as tx:
             rows = store.files(tx, caller.tenant)
         parts = [rows[start : start + _TOGETHER] for start in range(0, len(rows), _TOGETHER)]
         return [ready for part in parts for ready in state.work.beside(_all_moved, part, body)]

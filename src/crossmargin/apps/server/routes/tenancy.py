@@ -42,7 +42,7 @@ async def list_tokens(request: Request, caller: Annotated[Caller, Depends(admin)
     store: Store = state_of(request).store
 
     def work() -> dict[str, Any]:
-        with store.reading() as tx:
+        with store.reading(caller.tenant) as tx:
             return {"tokens": [told(token) for token in tokens(tx, caller.tenant)]}
 
     return await state_of(request).work.run(work)
@@ -89,7 +89,7 @@ async def audit(
     store: Store = state_of(request).store
 
     def work() -> dict[str, Any]:
-        with store.reading() as tx:
+        with store.reading(caller.tenant) as tx:
             rows = store.audit_log(tx, caller.tenant, after, limit)
             return {"records": [row._asdict() for row in rows], "broken_at": store.broken_audit(tx, caller.tenant)}
 

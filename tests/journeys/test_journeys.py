@@ -287,13 +287,16 @@ def test_an_alert_is_acknowledged(start, watched, picture):
     page.get_by_label("Watch").select_option("margin_ratio")
     page.get_by_label("Limit").fill("1")
     page.get_by_role("button", name="Add the rule").click()
-    expect(page.get_by_role("region", name="Rules")).to_contain_text("at or above 1")
+    expect(page.get_by_role("region", name="Rules")).to_contain_text("at or above 100.0 %")
     # the monitor judges by itself: of the examples only article 3.1 stands at 5,000 / 4,500 = 1.11
     alert = (
         page.get_by_role("region", name="Alerts").locator("tbody tr", has_text="article-3.1").filter(has_text="margin")
     )
     expect(alert).to_have_count(1)
-    expect(alert).to_contain_text("1.11")
+    expect(alert).to_contain_text("111.1 %")
+    # the examples' prices are older than the 60 s that are always watched
+    old = page.get_by_role("region", name="Alerts").locator("tbody tr", has_text="article-3.1").filter(has_text="data")
+    expect(old).to_contain_text("1 min")
     expect(page.locator("#menu .count")).to_be_visible()
     picture(page, "raised")
     alert.get_by_role("button", name="Acknowledge").click()
@@ -360,6 +363,10 @@ def test_old_prices_and_those_of_the_future_are_never_healthy(start, watched, pi
     page.goto(f"{service.url}/#/account/old")
     expect(page.locator(".title")).to_contain_text("stale")
     expect(page.locator(".title")).not_to_contain_text("healthy")
+    sentence = page.locator("main .verdict").first
+    expect(sentence).to_contain_text("At the prices of 2020-01-01 00:00 UTC")
+    expect(sentence).not_to_have_class(re.compile("healthy"))
+    expect(page.locator("main")).to_have_css("filter", "grayscale(1)")
     picture(page, "stale-account")
 
 

@@ -65,11 +65,14 @@ export async function render(place, [id, tab = ""], wanted) {
     if (account.report.positions.length > questions.MANY) await new Promise((done) => setTimeout(done, performance.now() - start));
   });
   let snapshot;
+  let stale;
   const look = ({ accounts }) => {
     if (!accounts) return;
     const row = accounts.find((each) => each.id === id);
     const before = snapshot;
     snapshot = row?.snapshot;
+    if (row && stale !== undefined && stale !== row.stale) header.update();
+    stale = row?.stale;
     if (row && (before === undefined ? !isOf(row, account.report) : snapshot !== before)) follow();
     else if (!row && before !== undefined) {
       fill(news, h("p", { class: "verdict warning" }, "This account was removed, by you or by somebody else: what you see is what it was. ",
@@ -121,7 +124,7 @@ function headerOf(account) {
       h("span", { class: "dim" }, report.profile, ", rules of ", report.rules_since, "; market of ", words.moment(report.as_of),
         ", ", aged(report.as_of)),
       button("Remove", () => remove(id), { class: "plain", title: "Remove this account from the page and the store" }));
-    sentence.className = `verdict ${report.status}`;
+    sentence.className = `verdict ${row?.stale ? "stale" : report.status}`;
     tell(sentence, account);
     fill(figures, strip([
       { name: "margin ratio", text: health(report.margin_ratio, report.status), exact: report.margin_ratio },
@@ -152,7 +155,10 @@ async function remove(id) {
 /** The sentence of what kills the account; a very large account is not asked unasked. */
 async function tell(place, account) {
   const { id, report } = account;
-  const text = await said(account).catch((error) => `Thresholds unknown: ${error.message}`);
+  const stale = get().accounts?.find((row) => row.id === id)?.stale;
+  const found = await said(account).catch((error) => `Thresholds unknown: ${error.message}`);
+  // old prices may no longer hold, and whoever reads the first sentence alone must know
+  const text = stale ? `At the prices of ${words.moment(report.as_of)}, ${words.age(report.as_of)}: ${found}` : found;
   // said again only where it is another: a reader is not told the same twice
   if (account.report === report && place.textContent !== text) place.textContent = text;
 

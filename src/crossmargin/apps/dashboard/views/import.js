@@ -9,7 +9,8 @@ import { plain } from "../widgets/table.js";
 
 /** Draws the import. */
 export async function render(place) {
-  fill(place, h("h1", {}, "Import an account"), h("div", { class: "split even" }, fromFile(), fromVenue()));
+  const compared = h("div"); // over the whole width: it has many columns
+  fill(place, h("h1", {}, "Import an account"), h("div", { class: "split even" }, fromFile(), fromVenue(compared)), compared);
   place.querySelector("input")?.focus();
 }
 
@@ -75,8 +76,9 @@ function fromFile() {
   return card;
 }
 
-function fromVenue() {
+function fromVenue(compared) {
   const told = h("div");
+  const kept = h("div");
   const card = section("What a venue answered");
   const venue = h("input", { type: "text", required: true, list: "venues", placeholder: "binance", autocomplete: "off" });
   const list = h("datalist", { id: "venues" });
@@ -91,9 +93,12 @@ function fromVenue() {
       const parts = [...payloads].map(([name, text]) => `${JSON.stringify(name)}:${text}`);
       const found = await api.call("POST", `/v1/import/${encodeURIComponent(venue.value.trim())}`,
         `{"payloads":{${parts.join(",")}}}`);
-      fill(told, reconciled(found.reconciliation), h("p", {}, button("Keep this account", () =>
-        keep(told, id.value, JSON.stringify(found.account)), { class: "primary" })));
+      fill(told);
+      fill(kept);
+      fill(compared, section("Reported by the venue and by its rules", reconciled(found.reconciliation), h("p", {},
+        button("Keep this account", () => keep(kept, id.value, JSON.stringify(found.account)), { class: "primary" })), kept));
     } catch (error) {
+      fill(compared);
       fill(told, problem(error));
     }
   };
@@ -117,6 +122,5 @@ function reconciled(found) {
   const rows = Array.isArray(found) ? found : found?.rows ?? found?.figures ?? found?.comparisons ?? [];
   if (!rows.length) return h("p", { class: "dim" }, "The venue reported no figure to compare with.");
   const names = Object.keys(rows[0]).filter((name) => rows.some((row) => row[name] !== null && typeof row[name] !== "object"));
-  return [h("h3", {}, "Reported by the venue and by its rules"),
-    plain("Reconciliation", names.map(heading), rows.map((row) => names.map((name) => figureOf(row[name]))))];
+  return plain("Reconciliation", names.map(heading), rows.map((row) => names.map((name) => figureOf(row[name]))));
 }

@@ -41,9 +41,18 @@ export function problem(error) {
       fault.value ? h("span", { class: "dim" }, ` given ${fault.value}`) : null, " – ", fault.why))));
 }
 
-/** Notes of an answer: assumptions and limits, as the service says them. */
+const ASSUMED = "assumed, not documented: ";
+
+/** Notes of an answer: assumptions and limits, as the service says them; rules that are assumed one by one. */
 export function notes(list) {
-  return list?.length ? h("ul", { class: "notes" }, [...new Set(list)].map((note) => h("li", {}, words.wordy(note)))) : null;
+  return list?.length ? h("ul", { class: "notes" }, [...new Set(list)].map((note) => h("li", {}, note.startsWith(ASSUMED)
+    ? assumed(note.slice(ASSUMED.length).split("; ")) : words.wordy(note)))) : null;
+}
+
+function assumed(rules) {
+  if (rules.length === 1) return `${ASSUMED}${words.wordy(rules[0])}`;
+  return h("details", {}, h("summary", {}, `${rules.length} rules are assumed, not documented`),
+    h("ul", {}, rules.map((rule) => h("li", {}, words.wordy(rule)))));
 }
 
 /** Fills a place with what a promise brings: a word while it waits, its problem if it fails. */

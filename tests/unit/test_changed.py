@@ -37,7 +37,7 @@ def test_an_order_is_a_position_at_the_mark_in_the_file() -> None:
     """0.025 BTC more at 100,000 and 5x: 2,500 / 5 = 500 of initial margin, 12.50 of maintenance margin."""
     order = {"kind": "order", "symbol": "BTC/USDT:USDT", "quantity": "0.025", "fee_rate": "0"}
     file, report = changed("article-2.1-cross", order)
-    assert [row["quantity"] for row in file["positions"]] == ["0.075", "1"]  # type: ignore[attr-defined]
+    assert [row["quantity"] for row in file["positions"]] == ["0.075", "1"]
     assert (report.initial_margin, report.maintenance_margin) == (2000, Decimal("57.5"))
 
 
